@@ -1,0 +1,1 @@
+"""Pure and shared: what the server and the device must agree on."""

@@ -1,0 +1,89 @@
+"""Packing of k-bit values, eight into k bytes, without a bit between them.
+
+Bit order is little-endian: value i fills bits ``i*k .. i*k+k-1`` of the byte string, lowest bit first.
+The last byte is padded with zeros.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import IntegrityError, InvalidInputError
+
+_GROUP: Final = 8  # values that fill a whole number of bytes at any width
+
+
+def packed_size_bytes(count: int, bits: int) -> int:
+    """Bytes that ``count`` values of ``bits`` bits take."""
+    return (count * bits + 7) // 8
+
+
+def pack(values: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    """Values without the gaps between them.
+
+    Args:
+        values: uint8, any shape, values in [0, 2**bits - 1]; read in C order.
+        bits: Width of a value, 1..8.
+
+    Returns:
+        uint8 [packed_size_bytes(values.size, bits)].
+
+    Raises:
+        InvalidInputError: The width is impossible or a value does not fit it.
+    """
+    if not 1 <= bits <= 8:  # noqa: PLR2004
+        raise InvalidInputError(f"{bits} bits cannot be packed; a value has 1 to 8.")
+    flat = np.ascontiguousarray(values).reshape(-1)
+    if flat.size and int(flat.max()) >> bits:
+        raise InvalidInputError(f"A value does not fit {bits} bits.")
+    if bits == 8:  # noqa: PLR2004
+        return flat.copy()
+    size_bytes = packed_size_bytes(flat.size, bits)
+    padded = np.zeros(-(-flat.size // _GROUP) * _GROUP, np.uint8)
+    padded[: flat.size] = flat
+    groups = padded.reshape(-1, _GROUP)
+    words = np.zeros(len(groups), "<u8")
+    for index in range(_GROUP):
+        words |= groups[:, index].astype("<u8") << np.uint64(index * bits)
+    return np.ascontiguousarray(words.view(np.uint8).reshape(-1, 8)[:, :bits]).reshape(-1)[:size_bytes]
+
+
+def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.uint8]:
+    """The inverse of ``pack``.
+
+    Args:
+        packed: uint8 [packed_size_bytes(count, bits)].
+        bits: Width of a value, 1..8.
+        count: How many values.
+
+    Returns:
+        uint8 [count], values in [0, 2**bits - 1].
+
+    Raises:
+        IntegrityError: The length does not match the count.
+    """
+    if packed.size != packed_size_bytes(count, bits):
+        raise IntegrityError(
+            f"{count} values of {bits} bits take {packed_size_bytes(count, bits)} bytes, not {packed.size}."
+        )
+    if bits == 8:  # noqa: PLR2004
+        return packed.reshape(-1).copy()
+    if bits in {1, 2, 4}:
+        per_byte = 8 // bits
+        shifts = np.arange(per_byte, dtype=np.uint8) * np.uint8(bits)
+        mask = np.uint8((1 << bits) - 1)
+        return np.bitwise_and(packed.reshape(-1, 1) >> shifts, mask).reshape(-1)[:count]
+    groups = -(-count // _GROUP)
+    padded = np.zeros(groups * bits, np.uint8)
+    padded[: packed.size] = packed.reshape(-1)
+    words = np.zeros((groups, 8), np.uint8)
+    words[:, :bits] = padded.reshape(groups, bits)
+    lanes = words.view("<u8").reshape(-1)
+    values = np.empty((groups, _GROUP), np.uint8)
+    mask64 = np.uint64((1 << bits) - 1)
+    for index in range(_GROUP):
+        values[:, index] = (lanes >> np.uint64(index * bits)) & mask64
+    return values.reshape(-1)[:count]
