@@ -40,9 +40,9 @@ def parse_version_ref(text: str) -> tuple[str, int]:
     Raises:
         InvalidInputError: It is neither form.
     """
-    name, _, number = text.partition(":")
+    name, colon, number = text.partition(":")
     check_name(name, what="model")
-    if not number:
+    if not colon:
         return name, 0
     if not number.isascii() or not number.isdigit() or not 1 <= int(number[:10]) <= _MAX_VERSION:
         raise InvalidInputError(f"{number[:80]!r} is no version number.", advice="Write NAME:1, NAME:2, …")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class SizeReport:
-    """Bytes of one version; every figure counts scales and the floats that stay float, as that scheme sends them.
+    """Bytes of one version; every figure counts scales and unquantized floats, as that scheme sends them.
 
     Attributes:
         fp32_bytes: Everything as 32-bit floats.

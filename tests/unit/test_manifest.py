@@ -1,0 +1,122 @@
+"""The manifest: canonical, bounded, and refusing whatever is not exactly itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.digest import sha256_hex
+from common.errors import ManifestError
+from common.manifest import (
+    BlobRef,
+    Block,
+    Manifest,
+    TensorPart,
+    canonical_json,
+    digest_of,
+    from_json,
+    to_json,
+)
+
+
+def ref(seed: str, size_bytes: int = 10) -> BlobRef:
+    return BlobRef(sha256_hex(seed.encode()), size_bytes, size_bytes, "raw")
+
+
+def manifest() -> Manifest:
+    block = Block(
+        tensors=(TensorPart("conv.weight", (16, 3, 3, 3), 0, 16),),
+        floats=("conv.bias",),
+        blobs=(ref("base"), ref("six"), ref("eight")),
+        codes_digests=tuple(sha256_hex(level) for level in (b"4", b"6", b"8")),
+    )
+    floats_only = Block((), ("norm.weight",), (ref("floats"),), (sha256_hex(b""),))
+    return Manifest("digits", 3, (4, 6, 8), "floor", ref("graph"), ref("self-test"), (block, floats_only))
+
+
+def test_reading_undoes_writing_and_equal_content_gives_equal_bytes() -> None:
+    data = to_json(manifest())
+    assert from_json(data) == manifest()
+    assert to_json(from_json(data)) == data
+    assert digest_of(manifest()) == sha256_hex(data)
+
+
+def test_counts_follow_from_shapes() -> None:
+    part = manifest().blocks[0].tensors[0]
+    assert (part.rows, part.row_weights, part.weights) == (16, 27, 432)
+    assert manifest().blocks[0].weights == 432
+    assert len(list(manifest().blob_refs())) == 6
+
+
+CORRUPTIONS: list[tuple[str, Any]] = [
+    ("format", 2),
+    ("model", "../etc"),
+    ("version", 0),
+    ("version", True),
+    ("levels", [8, 4]),
+    ("levels", []),
+    ("rounding", ""),
+    ("graph", ["00", 1, 1, "raw"]),
+    ("graph", [sha256_hex(b""), 1, 2, "raw"]),
+    ("graph", [sha256_hex(b""), 1, 2, "lzma"]),
+    ("graph", [sha256_hex(b""), -1, -1, "raw"]),
+    ("graph", [sha256_hex(b""), 10**12, 10**12, "raw"]),
+    ("blocks", {}),
+    ("blocks", [{}]),
+    ("extra", 1),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), CORRUPTIONS, ids=str)
+def test_a_broken_field_is_refused(key: str, value: object) -> None:
+    tree = json.loads(to_json(manifest()))
+    tree[key] = value
+    with pytest.raises(ManifestError):
+        from_json(canonical_json(tree))
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 0), (5, 4), (0, 17), (-1, 3)])
+def test_rows_outside_the_tensor_are_refused(start: int, stop: int) -> None:
+    tree = json.loads(to_json(manifest()))
+    tree["blocks"][0]["tensors"][0][2:] = [start, stop]
+    with pytest.raises(ManifestError):
+        from_json(canonical_json(tree))
+
+
+def test_a_block_must_name_one_blob_per_level() -> None:
+    tree = json.loads(to_json(manifest()))
+    tree["blocks"][0]["blobs"].pop()
+    with pytest.raises(ManifestError, match="where 3 belong"):
+        from_json(canonical_json(tree))
+
+
+def test_bytes_that_are_not_canonical_are_refused() -> None:
+    data = to_json(manifest())
+    with pytest.raises(ManifestError, match="canonical"):
+        from_json(data.replace(b",", b", ", 1))
+
+
+@given(st.integers(0, len(to_json(manifest())) - 1), st.integers(1, 255))
+def test_a_flipped_byte_never_passes_for_the_same_version(position: int, flip: int) -> None:
+    data = bytearray(to_json(manifest()))
+    data[position] ^= flip
+    try:
+        other = from_json(bytes(data))
+    except ManifestError:
+        return
+    assert digest_of(other) != digest_of(manifest())
+
+
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_give_a_manifest_error_or_nothing_else(data: bytes) -> None:
+    with pytest.raises(ManifestError):
+        from_json(data)
+
+
+def test_deeply_nested_json_is_refused_without_a_crash() -> None:
+    with pytest.raises(ManifestError):
+        from_json(b"[" * 100_000)

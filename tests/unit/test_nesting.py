@@ -1,0 +1,101 @@
+"""Nesting and packing: the two functions on which every byte depends."""
+
+from __future__ import annotations
+
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from common.blob_codec import pack_base, unpack_base
+from common.errors import IntegrityError, InvalidInputError
+from common.nesting import check_levels, join, lift, lower, split
+from common.packing import pack, packed_size_bytes, unpack
+
+EVERY_CHOICE_OF_LEVELS = [levels for count in range(1, 8) for levels in combinations(range(2, 9), count)]
+
+
+@pytest.mark.parametrize("levels", EVERY_CHOICE_OF_LEVELS, ids=str)
+def test_join_undoes_split_for_every_code(levels: tuple[int, ...]) -> None:
+    full_bits = levels[-1]
+    codes = np.arange(-(1 << (full_bits - 1)), 1 << (full_bits - 1)).astype(np.int8)
+
+    nested = split(codes, levels)
+
+    np.testing.assert_array_equal(join(nested.base, nested.shards, levels), codes)
+    for reached, level in enumerate(levels):
+        at_level = join(nested.base, nested.shards[:reached], levels)
+        np.testing.assert_array_equal(at_level, np.floor_divide(codes, 1 << (full_bits - level)))
+    for shard, (low, high) in zip(nested.shards, pairwise(levels), strict=True):
+        assert int(shard.max()) < 1 << (high - low)
+
+
+@given(
+    levels=st.sampled_from(EVERY_CHOICE_OF_LEVELS),
+    data=st.data(),
+)
+def test_any_shape_survives_split_and_join(levels: tuple[int, ...], data: st.DataObject) -> None:
+    half = 1 << (levels[-1] - 1)
+    codes = data.draw(
+        hnp.arrays(np.int8, hnp.array_shapes(max_dims=4, max_side=7), elements=st.integers(-half, half - 1))
+    )
+    nested = split(codes, levels)
+    joined = join(nested.base, nested.shards, levels)
+    assert joined.shape == codes.shape
+    np.testing.assert_array_equal(joined, codes)
+
+
+@given(hnp.arrays(np.int8, st.integers(0, 100)), st.integers(1, 6))
+def test_lift_undoes_lower(codes: np.ndarray[tuple[int], np.dtype[np.int8]], step_bits: int) -> None:
+    low = np.bitwise_and(codes.view(np.uint8), np.uint8((1 << step_bits) - 1))
+    np.testing.assert_array_equal(lift(lower(codes, step_bits), low, step_bits), codes)
+
+
+@pytest.mark.parametrize("levels", [(), (8, 4), (4, 4), (1, 8), (4, 9), (0,)])
+def test_impossible_levels_are_refused_with_advice(levels: tuple[int, ...]) -> None:
+    with pytest.raises(InvalidInputError, match="ascending bit-widths"):
+        check_levels(levels)
+
+
+def test_codes_beyond_the_full_level_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="range of 6 bits"):
+        split(np.array([32], np.int8), (4, 6))
+
+
+@given(bits=st.integers(1, 8), data=st.data())
+def test_packing_round_trips_for_every_width_and_length(bits: int, data: st.DataObject) -> None:
+    values = data.draw(hnp.arrays(np.uint8, st.integers(0, 70), elements=st.integers(0, (1 << bits) - 1)))
+    packed = pack(values, bits)
+    assert packed.size == packed_size_bytes(values.size, bits)
+    np.testing.assert_array_equal(unpack(packed, bits, values.size), values)
+
+
+def test_packing_has_the_documented_bit_order() -> None:
+    np.testing.assert_array_equal(pack(np.array([1, 2, 3], np.uint8), 4), np.array([0x21, 0x03], np.uint8))
+    np.testing.assert_array_equal(
+        pack(np.array([7, 0, 5], np.uint8), 3), np.array([0b01000111, 0b1], np.uint8)
+    )
+
+
+def test_packing_refuses_what_does_not_fit() -> None:
+    with pytest.raises(InvalidInputError, match="does not fit 3 bits"):
+        pack(np.array([8], np.uint8), 3)
+    with pytest.raises(InvalidInputError, match="1 to 8"):
+        pack(np.array([0], np.uint8), 9)
+    with pytest.raises(IntegrityError, match="take 2 bytes, not 3"):
+        unpack(np.zeros(3, np.uint8), 4, 4)
+
+
+@given(level=st.integers(2, 8), data=st.data())
+def test_base_codes_round_trip_through_their_stored_form(level: int, data: st.DataObject) -> None:
+    half = 1 << (level - 1)
+    codes = data.draw(hnp.arrays(np.int8, st.integers(0, 40), elements=st.integers(-half, half - 1)))
+    np.testing.assert_array_equal(unpack_base(pack_base(codes, level), level, codes.size), codes)
+
+
+def test_a_stored_code_beyond_its_level_is_refused() -> None:
+    with pytest.raises(IntegrityError, match="does not fit 5 bits"):
+        unpack_base(np.array([32], np.uint8), 5, 1)
