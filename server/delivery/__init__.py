@@ -1,0 +1,1 @@
+"""Delivery: pushes come in, manifests and blobs go out, devices enrol."""

@@ -1,0 +1,1 @@
+"""The gRPC face of the server: thin servicers over delivery, registry, control and ledger."""

@@ -1,0 +1,86 @@
+"""Turns errors into gRPC statuses, once, for every method of ours."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, NoReturn
+
+import grpc
+
+from common.errors import Error
+from common.rpc_status import to_status
+
+_OURS: Final = "/nestfleet."
+_HIDDEN: Final = "The server failed; its log says why."
+_log = logging.getLogger(__name__)
+
+
+async def abort_with(
+    context: grpc.aio.ServicerContext[Any, Any], error: Error, *, status: grpc.StatusCode | None = None
+) -> NoReturn:
+    """End the call with the status that stands for an error, or with a closer one; the trailer stays."""
+    usual, message, trailers = to_status(error)
+    await context.abort(status or usual, message, trailers)
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):
+    """An ``Error`` reaches the caller as it is; anything else is logged, and the caller learns only that."""
+
+    async def intercept_service(
+        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], handler_call_details: Any
+    ) -> Any:
+        """The method's handler, wrapped when it is ours."""
+        handler = await continuation(handler_call_details)
+        if handler is None or not handler_call_details.method.startswith(_OURS):
+            return handler
+        return _wrapped(handler, handler_call_details.method)
+
+
+def _wrapped(handler: Any, method: str) -> Any:
+    if handler.response_streaming:
+        make, inner = (
+            (grpc.stream_stream_rpc_method_handler, handler.stream_stream)
+            if handler.request_streaming
+            else (grpc.unary_stream_rpc_method_handler, handler.unary_stream)
+        )
+        call: Any = _streaming(inner, method)
+    else:
+        make, inner = (
+            (grpc.stream_unary_rpc_method_handler, handler.stream_unary)
+            if handler.request_streaming
+            else (grpc.unary_unary_rpc_method_handler, handler.unary_unary)
+        )
+        call = _single(inner, method)
+    return make(call, handler.request_deserializer, handler.response_serializer)
+
+
+def _single(inner: Any, method: str) -> Any:
+    async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
+        try:
+            return await inner(request, context)
+        except Exception as error:  # noqa: BLE001  # the last stop before the wire
+            await _abort(context, error, method)
+
+    return call
+
+
+def _streaming(inner: Any, method: str) -> Any:
+    async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
+        try:
+            async for response in inner(request, context):
+                yield response
+        except Exception as error:  # noqa: BLE001  # the last stop before the wire
+            await _abort(context, error, method)
+
+    return call
+
+
+async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception, method: str) -> NoReturn:
+    if isinstance(error, Error):
+        _log.info("%s: %s", method, error)
+        await abort_with(context, error)
+    if isinstance(error, grpc.aio.AbortError):
+        raise error
+    _log.error("%s failed", method, exc_info=error)
+    await context.abort(grpc.StatusCode.INTERNAL, _HIDDEN)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from common.errors import ConfigError
+from server.addresses import BrokerAddress, parse_broker_url, parse_host_port
+from server.settings import ENV_PREFIX, Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in Settings.model_fields:
+        monkeypatch.delenv(ENV_PREFIX + name.upper(), raising=False)
+
+
+def test_defaults_need_no_setup(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path)
+    assert settings.database == f"sqlite:///{tmp_path}/registry.sqlite"
+    assert settings.blobs == f"file://{tmp_path}/blobs"
+    assert settings.broker is None
+
+
+def test_flags_win_over_environment_over_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "server.toml"
+    file.write_text('listen = "file:1"\nbroker_listen = "file:2"\nmax_pushes = 7\n')
+    monkeypatch.setenv("NESTFLEET_SERVER_LISTEN", "env:1")
+    monkeypatch.setenv("NESTFLEET_SERVER_BROKER_LISTEN", "env:2")
+    settings = load_settings(file, listen="flag:1", broker_listen=None)
+    assert (settings.listen, settings.broker_listen, settings.max_pushes) == ("flag:1", "env:2", 7)
+
+
+def test_an_unknown_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NESTFLEET_SERVER_LISTN", "127.0.0.1:1")
+    with pytest.raises(ConfigError, match="NESTFLEET_SERVER_LISTN"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("line", "key"),
+    [
+        ('lisen = "a:1"', "lisen"),
+        ('listen = "no-port"', "listen"),
+        ('broker_url = "http://broker"', "broker_url"),
+        ("max_pushes = 0", "max_pushes"),
+        ("block_size_bytes = 99999999", "block_size_bytes"),
+    ],
+)
+def test_a_bad_file_names_the_key(tmp_path: Path, line: str, key: str) -> None:
+    file = tmp_path / "server.toml"
+    file.write_text(line)
+    with pytest.raises(ConfigError, match=key):
+        load_settings(file)
+
+
+def test_a_file_that_is_no_toml_or_not_there(tmp_path: Path) -> None:
+    file = tmp_path / "server.toml"
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_settings(file)
+    file.write_text("= 1")
+    with pytest.raises(ConfigError, match="no TOML"):
+        load_settings(file)
+
+
+def test_settings_do_not_change() -> None:
+    settings = Settings()
+    with pytest.raises(ValueError, match="frozen"):
+        settings.listen = "a:1"
+
+
+def test_broker_urls() -> None:
+    assert parse_broker_url("mqtt://mosquitto") == BrokerAddress("mosquitto", 1883)
+    secret = parse_broker_url("mqtts://us%40er:p%3Aw@[::1]:99")
+    assert secret == BrokerAddress("::1", 99, tls=True, username="us@er", password="p:w")  # noqa: S106
+    assert str(secret) == "mqtts://[::1]:99"
+    assert "p:w" not in repr(secret)
+
+
+@pytest.mark.parametrize("text", ["", "host", "host:", "host:x", "host:65536", "::1:80", "host:²"])
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(ValueError, match="HOST:PORT"):
+        parse_host_port(text)
+
+
+def test_addresses() -> None:
+    assert parse_host_port("[::1]:80") == ("::1", 80)
+    assert parse_host_port("127.0.0.1:0") == ("127.0.0.1", 0)
