@@ -1,0 +1,1 @@
+"""Ledger: what was moved, and what other schemes would have moved."""

@@ -1,0 +1,1 @@
+"""Registry: versions, devices, assignments and byte counts, in SQLite or PostgreSQL."""

@@ -1,0 +1,121 @@
+"""What the registry hands out: frozen values, whole, and independent of the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from common.manifest import Manifest
+from common.sizes import SizeReport
+
+
+@dataclass(frozen=True, slots=True)
+class NewVersion:
+    """A version about to be added.
+
+    Attributes:
+        manifest: Carries the number that the registry asked for.
+        sizes: What it weighs under each scheme.
+    """
+
+    manifest: Manifest
+    sizes: SizeReport
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """A version as the registry knows it.
+
+    Attributes:
+        manifest_digest: SHA-256 of the canonical manifest, 64 hex digits.
+        blocks: How many blocks the manifest has.
+        blobs: How many different blobs it names.
+    """
+
+    model: str
+    version: int
+    levels: tuple[int, ...]
+    rounding: str
+    manifest_digest: str
+    manifest_size_bytes: int
+    created_unix_ms: int
+    sizes: SizeReport
+    blocks: int
+    blobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class AssignmentRecord:
+    """What the server wants of a device.
+
+    Attributes:
+        max_level: Highest level that it may take; 0 for no limit.
+    """
+
+    model: str
+    version: int
+    manifest_digest: str
+    manifest_size_bytes: int
+    max_level: int
+    allow_older: bool
+    issued_unix_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRecord:
+    """An enrolled device.
+
+    Attributes:
+        session_id: Of the process that was online last; empty before the first presence.
+        assigned: None when nothing is assigned.
+        assignment_generation: Rises with every assignment, also across a forgotten id.
+        memory_budget_bytes: The operator's limit; 0 for none.
+        limits_generation: Rises with every change of the limit; 0 before the first.
+        state: The device's last report, a serialized DeviceState; empty before the first.
+        proven: Model and version that it last reported as proven.
+    """
+
+    device_id: str
+    agent_version: str
+    platform: str
+    enrolled_unix_ms: int
+    last_seen_unix_ms: int
+    online: bool
+    session_id: str
+    assigned: AssignmentRecord | None
+    assignment_generation: int
+    memory_budget_bytes: int
+    limits_generation: int
+    state: bytes
+    proven: tuple[str, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class TransferRecord:
+    """Bytes that a device has moved so far for one version, kind and level.
+
+    Attributes:
+        device_id, ledger_id: Who counted; the registry fills them in.
+        kind: "base", "shard", "update", "metadata" or "retransmitted".
+        level: Level of the blobs; 0 for metadata.
+        blobs: Blobs completed.
+    """
+
+    model: str
+    version: int
+    kind: str
+    level: int
+    payload_bytes: int
+    blobs: int
+    device_id: str = ""
+    ledger_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReachedRecord:
+    """A level at which a device has run a version."""
+
+    model: str
+    version: int
+    level: int
+    device_id: str = ""
+    ledger_id: str = ""

@@ -1,0 +1,62 @@
+"""Blobs in a folder: as any object store, and safe against a power cut."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from obstore.store import LocalStore
+
+from common.digest import sha256_hex
+from common.errors import ConfigError
+from common.files import fsync_folder
+from server.storage.objects import ObjectBlobStore
+
+
+class FolderBlobStore(ObjectBlobStore):
+    """Blobs under a folder of the server's own, made where it is missing.
+
+    Raises:
+        ConfigError: The folder cannot be made.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root.absolute()
+        try:
+            self._root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"The blob folder {self._root} cannot be made: {error.strerror}.", advice="Name another one."
+            ) from error
+        super().__init__(LocalStore(prefix=self._root))
+
+    def remove_leftovers(self, *, older_than_unix_ms: int) -> int:
+        """Unfinished files of writers that died are gone; gives the bytes freed.
+
+        The store under this one writes ``DIGEST#N`` and renames it.
+        """
+        freed_bytes = 0
+        for path in self._root.glob("??/??/*#*"):
+            status = path.stat()
+            if status.st_mtime * 1000 < older_than_unix_ms:
+                path.unlink(missing_ok=True)
+                freed_bytes += status.st_size
+        return freed_bytes
+
+    def _renew(self, path: str, data: bytes) -> None:
+        """Touches a good file rather than replace it, so that a crash cannot harm what versions name."""
+        target = self._root / path
+        if sha256_hex(target.read_bytes()) == target.name:
+            now = time.time()
+            os.utime(target, (now, now))
+        else:
+            super()._renew(path, data)
+        self._make_durable(path)
+
+    def _make_durable(self, path: str) -> None:
+        target = self._root / path
+        with target.open("rb") as file:
+            os.fsync(file.fileno())
+        for folder in (target.parent, target.parent.parent, self._root):
+            fsync_folder(folder)

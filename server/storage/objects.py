@@ -1,0 +1,119 @@
+"""Blobs in anything that obstore reaches."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
+
+import obstore
+from obstore.exceptions import AlreadyExistsError
+from obstore.store import ObjectStore
+
+from common.digest import is_digest, sha256_hex
+from common.errors import IntegrityError, InvalidInputError, NotFoundError
+from server.storage.failures import converted
+from server.storage.port import StoredBlob
+
+if TYPE_CHECKING:  # obstore has this name for type checkers alone
+    from obstore import ObjectMeta
+
+
+class ObjectBlobStore:
+    """Blobs under ``aa/bb/DIGEST`` of one object store."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def put(self, digest: str, data: bytes) -> bool:
+        """The blob is stored whole; a present one gets a new age, and is healed where it was damaged."""
+        path = blob_path(digest)
+        actual = sha256_hex(data)
+        if actual != digest:
+            raise IntegrityError(
+                f"Bytes for blob {digest[:12]} have another digest.", expected=digest, actual=actual
+            )
+        with converted(digest):
+            try:
+                obstore.put(self._store, path, data, mode="create", use_multipart=False)
+            except AlreadyExistsError:
+                self._renew(path, data)
+                return False
+            self._make_durable(path)
+        return True
+
+    def size_bytes(self, digest: str) -> int:
+        """How many bytes the blob has."""
+        with converted(digest):
+            return int(obstore.head(self._store, blob_path(digest))["size"])
+
+    def modified_unix_ms(self, digest: str) -> int:
+        """When the blob was put last."""
+        with converted(digest):
+            return _unix_ms(obstore.head(self._store, blob_path(digest)))
+
+    def read(self, digest: str) -> bytes:
+        """The blob, verified."""
+        with converted(digest):
+            data = obstore.get(self._store, blob_path(digest)).bytes().to_bytes()
+        actual = sha256_hex(data)
+        if actual != digest:
+            raise IntegrityError(
+                f"The store holds other bytes under blob {digest[:12]}.",
+                expected=digest,
+                actual=actual,
+                advice="Push the model again: that writes its blobs anew.",
+            )
+        return data
+
+    async def stream(self, digest: str, *, offset_bytes: int, chunk_bytes: int) -> AsyncIterator[bytes]:
+        """The bytes from an offset to the end, in chunks."""
+        path = blob_path(digest)
+        if chunk_bytes < 1:
+            raise InvalidInputError("A chunk needs at least one byte.")
+        with converted(digest):
+            size_bytes = int((await obstore.head_async(self._store, path))["size"])
+        if not 0 <= offset_bytes <= size_bytes:
+            raise InvalidInputError(f"Offset {offset_bytes} lies outside a blob of {size_bytes} bytes.")
+        for start in range(offset_bytes, size_bytes, chunk_bytes):
+            end = min(start + chunk_bytes, size_bytes)
+            with converted(digest):
+                chunk = await obstore.get_range_async(self._store, path, start=start, end=end)
+            yield chunk.to_bytes()
+
+    def delete(self, digest: str) -> None:
+        """The blob is not there."""
+        try:
+            with converted(digest):
+                obstore.delete(self._store, blob_path(digest))
+        except NotFoundError:
+            return
+
+    def list(self) -> Iterator[StoredBlob]:
+        """Every blob; names that are no digest in its place are passed over."""
+        with converted(""):
+            for batch in obstore.list(self._store):
+                for meta in batch:
+                    digest = meta["path"].rpartition("/")[2]
+                    if is_digest(digest) and meta["path"] == blob_path(digest):
+                        yield StoredBlob(digest, int(meta["size"]), _unix_ms(meta))
+
+    def _renew(self, path: str, data: bytes) -> None:
+        obstore.put(self._store, path, data, mode="overwrite", use_multipart=False)
+
+    def _make_durable(self, path: str) -> None:
+        """An object store's put is durable when it returns."""
+
+
+def blob_path(digest: str) -> str:
+    """Where a blob lies below the store's root.
+
+    Raises:
+        InvalidInputError: The text is no digest.
+    """
+    if not is_digest(digest):
+        raise InvalidInputError(f"{digest[:80]!r} is no SHA-256 digest.")
+    return f"{digest[:2]}/{digest[2:4]}/{digest}"
+
+
+def _unix_ms(meta: ObjectMeta) -> int:
+    return int(meta["last_modified"].timestamp() * 1000)

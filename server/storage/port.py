@@ -1,0 +1,78 @@
+"""The blob store port: immutable bytes under their SHA-256; one contract suite holds for every implementation."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """A blob as the store lists it.
+
+    Attributes:
+        digest: SHA-256 of the bytes, 64 hex digits.
+        size_bytes: How many there are.
+        modified_unix_ms: When they were put last, by the store's clock.
+    """
+
+    digest: str
+    size_bytes: int
+    modified_unix_ms: int
+
+
+class BlobStore(Protocol):
+    """Holds blobs; safe to use from several threads and by several processes at once.
+
+    Every method raises InvalidInputError for a digest that is none, and LinkError when the store is away.
+    """
+
+    def put(self, digest: str, data: bytes) -> bool:
+        """The blob is stored whole, and counts as put now even where it was there before.
+
+        Returns:
+            Whether it is new.
+
+        Raises:
+            IntegrityError: The bytes do not have this digest; nothing was stored.
+            CapacityError: The store is full.
+        """
+
+    def size_bytes(self, digest: str) -> int:
+        """How many bytes the blob has.
+
+        Raises:
+            NotFoundError: There is no such blob.
+        """
+
+    def read(self, digest: str) -> bytes:
+        """The blob, verified.
+
+        Raises:
+            NotFoundError: There is no such blob.
+            IntegrityError: The store holds other bytes under this name.
+        """
+
+    def stream(self, digest: str, *, offset_bytes: int, chunk_bytes: int) -> AsyncIterator[bytes]:
+        """The bytes from an offset to the end, in chunks of ``chunk_bytes`` but for the last; not verified.
+
+        An offset at the end yields nothing.
+
+        Raises:
+            NotFoundError: There is no such blob.
+            InvalidInputError: The offset lies outside the blob, or a chunk has no bytes.
+        """
+
+    def delete(self, digest: str) -> None:
+        """The blob is not there; it need not have been."""
+
+    def list(self) -> Iterator[StoredBlob]:
+        """Every blob, in no particular order. Files that are none of the store's are passed over."""
+
+    def modified_unix_ms(self, digest: str) -> int:
+        """When the blob was put last, by the store's clock.
+
+        Raises:
+            NotFoundError: There is no such blob.
+        """
