@@ -1,0 +1,1 @@
+"""Inference: the loaded version answers, over the Open Inference Protocol."""

@@ -1,0 +1,1 @@
+"""Residency: which blocks are in memory, and at which level."""

@@ -1,0 +1,129 @@
+"""One version's weights in memory, as immutable values: a request sees one state throughout."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.manifest import TensorPart
+from device_agent.residency.bit_planes import PackedCodes
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """``weight = scale * codes + offset`` for one part at one level.
+
+    Attributes:
+        scale: float32 [rows].
+        offset: float32 [rows].
+    """
+
+    scale: NDArray[np.float32]
+    offset: NDArray[np.float32]
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the two take."""
+        return self.scale.nbytes + self.offset.nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class ResidentPart:
+    """A quantized tensor, or some of its output rows.
+
+    Attributes:
+        part: Which rows of which tensor.
+        codes: At the block's level.
+        affines: One per level from the base up to the block's level; a step down finds its own here.
+    """
+
+    part: TensorPart
+    codes: PackedCodes
+    affines: tuple[Affine, ...]
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the part takes."""
+        return self.codes.size_bytes + sum(affine.size_bytes for affine in self.affines)
+
+
+@dataclass(frozen=True, slots=True)
+class ResidentBlock:
+    """A block in memory.
+
+    Attributes:
+        level: The level that its codes have.
+        parts: Its tensors, in the manifest's order.
+        floats: Its values that stay float, by name.
+        codes_digest: What the manifest says of the codes at this level.
+    """
+
+    level: int
+    parts: tuple[ResidentPart, ...]
+    floats: Mapping[str, NDArray[Any]]
+    codes_digest: str
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the block takes."""
+        return sum(part.size_bytes for part in self.parts) + sum(
+            value.nbytes for value in self.floats.values()
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All blocks of a version, each at some level.
+
+    Attributes:
+        levels: All levels of the version.
+        blocks: In the manifest's order.
+        tensors: Name to the index of every block that holds some of its rows, in row order.
+        floats: Name to the index of its block.
+    """
+
+    levels: tuple[int, ...]
+    blocks: tuple[ResidentBlock, ...]
+    tensors: Mapping[str, tuple[tuple[int, int], ...]] = field(repr=False)
+    floats: Mapping[str, int] = field(repr=False)
+
+    @classmethod
+    def of(cls, levels: tuple[int, ...], blocks: Sequence[ResidentBlock]) -> Snapshot:
+        """The snapshot of some blocks, with its index of names."""
+        tensors: dict[str, list[tuple[int, int]]] = {}
+        for at_block, block in enumerate(blocks):
+            for at_part, resident in enumerate(block.parts):
+                tensors.setdefault(resident.part.name, []).append((at_block, at_part))
+        floats = {name: at_block for at_block, block in enumerate(blocks) for name in block.floats}
+        return cls(levels, tuple(blocks), {name: tuple(places) for name, places in tensors.items()}, floats)
+
+    def with_block(self, index: int, block: ResidentBlock) -> Snapshot:
+        """The same but for one block, which holds the same tensors at another level."""
+        return replace(self, blocks=(*self.blocks[:index], block, *self.blocks[index + 1 :]))
+
+    def parts(self, name: str) -> tuple[ResidentPart, ...]:
+        """Every part of a tensor; empty for a name that is none."""
+        return tuple(self.blocks[block].parts[part] for block, part in self.tensors.get(name, ()))
+
+    @property
+    def level(self) -> int:
+        """Lowest level of any block with quantized tensors; a version without any runs in full."""
+        return min((block.level for block in self.blocks if block.parts), default=self.levels[-1])
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that the weights take."""
+        return sum(block.size_bytes for block in self.blocks)
+
+    @property
+    def loaded_digest(self) -> str:
+        """SHA-256 over the blocks' raw codes digests, in order: names what is loaded, 64 hex digits."""
+        hasher = hashlib.sha256()
+        for block in self.blocks:
+            hasher.update(bytes.fromhex(block.codes_digest))
+        return hasher.hexdigest()

@@ -1,0 +1,66 @@
+"""Codes in memory: exact size, exact values, at every level and length."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from common.manifest import TensorPart
+from common.packing import pack
+from device_agent.inference.dequantize import dequantize_rows
+from device_agent.residency.bit_planes import pack_codes, plane_widths, planes_size_bytes, unpack_codes
+from device_agent.residency.resident import Affine, ResidentPart
+
+
+@given(level=st.integers(1, 8), data=st.data())
+def test_codes_round_trip_at_every_level_and_length(level: int, data: st.DataObject) -> None:
+    unsigned = data.draw(hnp.arrays(np.uint8, st.integers(0, 70), elements=st.integers(0, (1 << level) - 1)))
+    before = unsigned.copy()
+    packed = pack_codes(unsigned, level)
+    np.testing.assert_array_equal(unpack_codes(packed), before)
+    np.testing.assert_array_equal(unsigned, before)
+    assert packed.size_bytes == planes_size_bytes(unsigned.size, level)
+    assert level * unsigned.size <= packed.size_bytes * 8 < level * unsigned.size + 8 * 3
+
+
+def test_a_plane_has_the_order_of_the_wire() -> None:
+    values = np.arange(37, dtype=np.uint8)
+    for width in (4, 2, 1):
+        plane = pack_codes(values % (1 << width), width).planes[0]
+        np.testing.assert_array_equal(plane, pack(values % (1 << width), width))
+
+
+def test_widths_add_up_to_the_level() -> None:
+    assert [plane_widths(level) for level in (8, 7, 6, 5)] == [(8,), (4, 2, 1), (4, 2), (4, 1)]
+
+
+@given(
+    level=st.integers(2, 8),
+    lower=st.integers(0, 6),
+    rows=st.integers(1, 5),
+    row_weights=st.integers(1, 19),
+    seed=st.integers(0, 99),
+)
+def test_dequantized_rows_are_scale_times_codes_plus_offset(
+    level: int, lower: int, rows: int, row_weights: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    answered = max(2, level - lower)
+    unsigned = rng.integers(0, 1 << level, rows * row_weights).astype(np.uint8)
+    draw = rng.standard_normal((2, rows)).astype(np.float32)
+    resident = ResidentPart(
+        TensorPart("t", (rows, row_weights), 0, rows),
+        pack_codes(unsigned, level),
+        (Affine(draw[0], draw[1]),),
+    )
+    out = torch.empty(rows, row_weights)
+
+    dequantize_rows(resident, 0, answered, out)
+
+    codes = np.right_shift(unsigned.astype(np.int16) - (1 << (level - 1)), level - answered)
+    expected = codes.reshape(rows, row_weights).astype(np.float32) * draw[0][:, None] + draw[1][:, None]
+    np.testing.assert_array_equal(out.numpy(), expected)
+    np.testing.assert_array_equal(unpack_codes(resident.codes), unsigned)
