@@ -1,0 +1,94 @@
+"""uvicorn inside the agent's own event loop: bound before it starts, quiet, and hands off the signals."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Generator
+from typing import Final
+
+import uvicorn
+from starlette.applications import Starlette
+
+from common.errors import ConfigError
+
+_CLOSE_SECONDS: Final = 3
+_CONNECTIONS: Final = 128
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.accepting = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Tell that connections are accepted now."""
+        await super().startup(sockets=sockets)
+        self.accepting.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """Leave the signals to the agent."""
+        yield
+
+
+class HttpServer:
+    """A server that accepts requests; made by ``serve_http``.
+
+    Attributes:
+        url: Where it answers, with the port that it got.
+    """
+
+    def __init__(self, url: str, server: uvicorn.Server, task: asyncio.Task[None]) -> None:
+        self.url = url
+        self._server = server
+        self._task = task
+
+    async def close(self) -> None:
+        """Finish the requests at hand, for three seconds at most, and give the port back."""
+        self._server.should_exit = True
+        await self._task
+
+
+async def serve_http(app: Starlette, host: str, port: int) -> HttpServer:
+    """Serve an application until ``close``.
+
+    Args:
+        app: What answers.
+        host: Address or name to bind.
+        port: 0 for any that is free.
+
+    Raises:
+        ConfigError: The address cannot be bound.
+    """
+    listener = _bind(host, port)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        limit_concurrency=_CONNECTIONS,
+        timeout_graceful_shutdown=_CLOSE_SECONDS,
+        ws="none",
+    )
+    server = _Server(config)
+    task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+    accepting = asyncio.create_task(server.accepting.wait())
+    await asyncio.wait([task, accepting], return_when=asyncio.FIRST_COMPLETED)
+    accepting.cancel()
+    if task.done():
+        await task
+        raise ConfigError(f"The HTTP server could not start on {host}:{port}.")
+    bound_port = listener.getsockname()[1]
+    return HttpServer(f"http://{f'[{host}]' if ':' in host else host}:{bound_port}", server, task)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_CONNECTIONS)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"{host}:{port} cannot be bound: {error}.", advice="Choose another address, or port 0 for any."
+        ) from error
