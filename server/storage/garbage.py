@@ -6,12 +6,21 @@ blobs older than a grace period go, and each is looked at once more right before
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from common.errors import NotFoundError
-from server.storage.folder import FolderBlobStore
 from server.storage.port import BlobStore
+
+
+class BlobNames(Protocol):
+    """Who knows what versions name."""
+
+    def named_blobs(self) -> frozenset[str]:
+        """Every blob that a version names."""
+
+    def names_blob(self, digest: str) -> bool:
+        """Whether a version names the blob now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +33,7 @@ class Collected:
 
 def collect(
     store: BlobStore,
-    is_named: Callable[[str], bool],
+    names: BlobNames,
     *,
     grace_seconds: float,
     now_unix_ms: int,
@@ -34,7 +43,7 @@ def collect(
 
     Args:
         store: Where the blobs are.
-        is_named: Whether some version names a digest; asked anew for each blob that looks old enough.
+        names: The registry, or what stands for it.
         grace_seconds: Longer than a push takes from its first blob to its version.
         now_unix_ms: The time now, by the store's clock.
         dry_run: Count only, delete nothing.
@@ -43,23 +52,24 @@ def collect(
         LinkError: The store or the registry is away; what was deleted before is unnamed anyway.
     """
     put_before_unix_ms = now_unix_ms - int(grace_seconds * 1000)
+    named = names.named_blobs()
     blobs = freed_bytes = 0
     for blob in store.list():
-        if blob.modified_unix_ms > put_before_unix_ms or is_named(blob.digest):
+        if blob.modified_unix_ms > put_before_unix_ms or blob.digest in named:
             continue
-        if not dry_run and not _deleted(store, blob.digest, put_before_unix_ms):
+        if not dry_run and not _deleted(store, names, blob.digest, put_before_unix_ms):
             continue
         blobs += 1
         freed_bytes += blob.size_bytes
-    if isinstance(store, FolderBlobStore) and not dry_run:
+    if not dry_run:
         freed_bytes += store.remove_leftovers(older_than_unix_ms=put_before_unix_ms)
     return Collected(blobs, freed_bytes)
 
 
-def _deleted(store: BlobStore, digest: str, put_before_unix_ms: int) -> bool:
-    """Deletes unless a push has put the blob again since it was listed."""
+def _deleted(store: BlobStore, names: BlobNames, digest: str, put_before_unix_ms: int) -> bool:
+    """Deletes unless a push has named the blob, or put it again, since it was listed."""
     try:
-        if store.modified_unix_ms(digest) > put_before_unix_ms:
+        if names.names_blob(digest) or store.modified_unix_ms(digest) > put_before_unix_ms:
             return False
     except NotFoundError:
         return False

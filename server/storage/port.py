@@ -1,4 +1,4 @@
-"""The blob store port: immutable bytes under their SHA-256; one contract suite holds for every implementation."""
+"""The blob store port: immutable bytes under their SHA-256. One contract suite holds for every form of it."""
 
 from __future__ import annotations
 
@@ -76,3 +76,6 @@ class BlobStore(Protocol):
         Raises:
             NotFoundError: There is no such blob.
         """
+
+    def remove_leftovers(self, *, older_than_unix_ms: int) -> int:
+        """Unfinished files of writers that died are gone; gives the bytes freed."""

@@ -1,0 +1,115 @@
+"""Byte counts of devices in the tables. They are cumulative, so a lost or repeated report changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import func, inspect, select
+from sqlalchemy.orm import Session
+
+from common.errors import CapacityError
+from server.registry import devices
+from server.registry.records import ReachedRecord, TransferRecord
+from server.registry.tables import ReachedRow, TransferRow, VersionRow
+
+# A ledger starts anew when a device loses its store; a device that says so this often is broken or hostile.
+_MAX_LEDGERS: Final = 256
+
+
+def record(
+    session: Session,
+    device_id: str,
+    ledger_id: str,
+    totals: Sequence[TransferRecord],
+    levels: Sequence[ReachedRecord],
+    *,
+    now_ms: int,
+) -> bool:
+    """The counts are known; a smaller one than before is an old report's.
+
+    Returns:
+        False for a device that is not enrolled, whose counts are not kept.
+
+    Raises:
+        CapacityError: The device has had too many ledgers.
+    """
+    if devices.find_or_none(session, device_id) is None:
+        return False
+    _check_ledger(session, device_id, ledger_id)
+    known = _known(session, _refs(totals) | _refs(levels))
+    for total in totals:
+        if (total.model, total.version) in known:
+            _raise_total(session, device_id, ledger_id, total)
+    for item in levels:
+        if (item.model, item.version) in known:
+            _add_reached(session, device_id, ledger_id, item, now_ms)
+    return True
+
+
+def _check_ledger(session: Session, device_id: str, ledger_id: str) -> None:
+    ledgers = session.scalar(
+        select(func.count(TransferRow.ledger_id.distinct())).where(
+            TransferRow.device_id == device_id, TransferRow.ledger_id != ledger_id
+        )
+    )
+    if (ledgers or 0) >= _MAX_LEDGERS:
+        raise CapacityError(f"{device_id} has started {ledgers} ledgers; no further one is kept.")
+
+
+def _refs(items: Sequence[TransferRecord] | Sequence[ReachedRecord]) -> set[tuple[str, int]]:
+    return {(item.model, item.version) for item in items}
+
+
+def _known(session: Session, refs: set[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Which of them the registry has or had: a device cannot make up versions."""
+    models = {model for model, _ in refs}
+    rows = session.execute(select(VersionRow.model, VersionRow.version).where(VersionRow.model.in_(models)))
+    return refs & {(model, version) for model, version in rows}
+
+
+def _raise_total(session: Session, device_id: str, ledger_id: str, total: TransferRecord) -> None:
+    key = (device_id, ledger_id, total.model, total.version, total.kind, total.level)
+    row = session.get(TransferRow, key)
+    if row is None:
+        names = ("device_id", "ledger_id", "model", "version", "kind", "level")
+        row = TransferRow(**dict(zip(names, key, strict=True)), payload_bytes=0, blobs=0)
+        session.add(row)
+    row.payload_bytes = max(row.payload_bytes, total.payload_bytes)
+    row.blobs = max(row.blobs, total.blobs)
+
+
+def _add_reached(session: Session, device_id: str, ledger_id: str, item: ReachedRecord, now_ms: int) -> None:
+    key = (device_id, ledger_id, item.model, item.version, item.level)
+    if session.get(ReachedRow, key) is None:
+        names = ("device_id", "ledger_id", "model", "version", "level")
+        session.add(ReachedRow(**dict(zip(names, key, strict=True)), since_unix_ms=now_ms))
+
+
+def transfers(session: Session, model: str) -> list[TransferRecord]:
+    """All byte counts, or those of one model."""
+    query = select(TransferRow).order_by(*inspect(TransferRow).primary_key)
+    query = query.where(TransferRow.model == model) if model else query
+    return [
+        TransferRecord(
+            model=row.model,
+            version=row.version,
+            kind=row.kind,
+            level=row.level,
+            payload_bytes=row.payload_bytes,
+            blobs=row.blobs,
+            device_id=row.device_id,
+            ledger_id=row.ledger_id,
+        )
+        for row in session.scalars(query)
+    ]
+
+
+def reached(session: Session, model: str) -> list[ReachedRecord]:
+    """All levels reached, or those of one model."""
+    query = select(ReachedRow).order_by(*inspect(ReachedRow).primary_key)
+    query = query.where(ReachedRow.model == model) if model else query
+    return [
+        ReachedRecord(row.model, row.version, row.level, row.device_id, row.ledger_id)
+        for row in session.scalars(query)
+    ]

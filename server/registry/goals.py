@@ -1,0 +1,90 @@
+"""What operators want of devices: assignments and limits in the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from common.errors import ConflictError, InvalidInputError
+from server.registry import devices, versions
+from server.registry.records import DeviceRecord
+from server.registry.tables import DeviceRow, NewestProvenRow, VersionRow
+
+_MAX_BYTES: Final = (1 << 63) - 1
+
+
+def assign(
+    session: Session,
+    device_ids: Sequence[str] | None,
+    model: str,
+    version: int,
+    *,
+    max_level: int,
+    now_ms: int,
+    allow_older: bool,
+) -> list[DeviceRecord]:
+    """All these devices shall run the version, or none of them has changed.
+
+    Raises:
+        NotFoundError: There is no such version, or no such device.
+        InvalidInputError: The version does not have that level.
+        ConflictError: A device has proven a newer version, and older ones are not allowed.
+    """
+    wanted = versions.find(session, model, version, lock=True)
+    if max_level and max_level not in wanted.levels:
+        levels = ", ".join(str(level) for level in wanted.levels)
+        raise InvalidInputError(
+            f"{model}:{wanted.version} has no level {max_level}.",
+            advice=f"Take one of {levels}, or 0 for all.",
+        )
+    rows = _rows(session, device_ids)
+    if not allow_older:
+        _refuse_older(session, rows, wanted)
+    for row in rows:
+        row.assigned_model, row.assigned_version = wanted.model, wanted.version
+        row.max_level = max_level
+        row.allow_older = allow_older
+        row.assignment_generation += 1
+        row.issued_unix_ms = now_ms
+    return [devices.device_record(session, row) for row in rows]
+
+
+def _rows(session: Session, device_ids: Sequence[str] | None) -> list[DeviceRow]:
+    """Locked in the order of their ids, so that two assignments at once never wait for each other."""
+    if device_ids is None:
+        return devices.enrolled(session, lock=True)
+    return [devices.find(session, device_id, lock=True) for device_id in sorted(set(device_ids))]
+
+
+def _refuse_older(session: Session, rows: Sequence[DeviceRow], wanted: VersionRow) -> None:
+    ids = {row.device_id for row in rows}
+    newer = session.scalars(
+        select(NewestProvenRow)
+        .where(NewestProvenRow.model == wanted.model, NewestProvenRow.version > wanted.version)
+        .order_by(NewestProvenRow.device_id)
+    )
+    for proven in newer:
+        if proven.device_id in ids:
+            raise ConflictError(
+                f"{proven.device_id} has proven {wanted.model}:{proven.version},"
+                f" which is newer than {wanted.model}:{wanted.version}.",
+                advice="Pass --allow-older to go back.",
+            )
+
+
+def set_limits(session: Session, device_id: str, memory_budget_bytes: int) -> DeviceRecord:
+    """The device's memory budget is limited by the operator; 0 lifts the limit.
+
+    Raises:
+        InvalidInputError: The budget is negative or absurd.
+        NotFoundError: There is no such device.
+    """
+    if not 0 <= memory_budget_bytes <= _MAX_BYTES:
+        raise InvalidInputError(f"{memory_budget_bytes} bytes are no memory budget.")
+    row = devices.find(session, device_id, lock=True)
+    row.memory_budget_bytes = memory_budget_bytes
+    row.limits_generation += 1
+    return devices.device_record(session, row)
