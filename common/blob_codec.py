@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from common.digest import sha256_hex
 from common.errors import IntegrityError
 from common.manifest import BlobRef
-from common.packing import pack, unpack
+from common.packing import pack, packed_size_bytes, unpack
 
 ZSTD_LEVEL: Final = 3
 _PACKED_UP_TO_BITS: Final = 4
@@ -98,6 +98,11 @@ def decode_arrays(data: bytes | memoryview, ref: BlobRef) -> dict[str, NDArray[A
     except (safetensors.SafetensorError, ValueError, KeyError) as error:
         raise IntegrityError(f"Blob {ref.digest[:12]} is no safetensors container: {error}.") from error
     return arrays
+
+
+def base_size_bytes(count: int, level: int) -> int:
+    """Stored length of ``count`` base codes before zstd."""
+    return packed_size_bytes(count, level if level <= _PACKED_UP_TO_BITS else 8)
 
 
 def pack_base(codes: NDArray[np.int8], level: int) -> NDArray[np.uint8]:

@@ -1,0 +1,67 @@
+"""Plain INT-n: per-output-channel asymmetric affine quantization, round to nearest.
+
+``weight ≈ scale * (codes - zero_point) = scale * codes + offset`` with one whole zero point per channel, so
+the range includes zero and zero is met exactly (Jacob et al., arXiv 1712.05877, eq. 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import InvalidInputError
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """Rows of weights as whole numbers.
+
+    Attributes:
+        codes: int8 [rows, row_weights], values in [-2**(n-1), 2**(n-1) - 1].
+        scale: float32 [rows], above 0. Weight between two neighbouring codes.
+        offset: float32 [rows]. Weight of code 0; ``-scale`` times the zero point.
+    """
+
+    codes: NDArray[np.int8]
+    scale: NDArray[np.float32]
+    offset: NDArray[np.float32]
+
+    def weights(self) -> NDArray[np.float32]:
+        """What the codes stand for: float32 [rows, row_weights]."""
+        return self.codes * self.scale[:, None] + self.offset[:, None]
+
+
+def quantize_rows(weights: NDArray[np.float32], bits: int, *, name: str = "?") -> Affine:
+    """Round weights to the nearest of ``2**bits`` steps between the least and the greatest of their row.
+
+    Args:
+        weights: float32 [rows, row_weights], finite. Axis 0 is the output channel. Not modified.
+        bits: Width of a code, 2..8.
+        name: The tensor's name, for the message.
+
+    Returns:
+        Codes with scale and offset. A row of zeros has code 0 throughout, scale 1 and offset 0.
+
+    Raises:
+        InvalidInputError: A weight is NaN or infinite.
+    """
+    half = 1 << (bits - 1)
+    low = np.minimum(weights.min(axis=1, initial=0.0), 0.0).astype(np.float64)
+    high = np.maximum(weights.max(axis=1, initial=0.0), 0.0).astype(np.float64)
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise InvalidInputError(
+            f"Tensor {name!r} has NaN or infinite weights.",
+            advice="Push a model whose weights are all finite.",
+        )
+    scale = ((high - low) / (2 * half - 1)).astype(np.float32)
+    zero_row = scale == 0
+    scale[zero_row] = 1
+    zero_point = np.clip(np.rint(-half - low / scale), -half, half - 1)
+    zero_point[zero_row] = 0
+    steps = weights / scale[:, None]
+    np.rint(steps, out=steps)
+    steps += zero_point.astype(np.float32)[:, None]
+    np.clip(steps, -half, half - 1, out=steps)
+    return Affine(steps.astype(np.int8), scale, (-scale * zero_point).astype(np.float32))

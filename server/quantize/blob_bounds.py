@@ -1,0 +1,27 @@
+"""How large a blob can become, known before its values are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Final
+
+from common.blob_codec import base_size_bytes
+from common.manifest import TensorPart
+from common.packing import packed_size_bytes
+
+_ROW_BYTES: Final = 8  # one float32 scale and one float32 offset
+_ENTRY_BYTES: Final = 256  # of a container's header, for one array beside its name
+
+
+def part_bytes(part: TensorPart, levels: Sequence[int]) -> tuple[int, ...]:
+    """The most that rows of a quantized tensor add to each blob of their block, the base first."""
+    beside = part.rows * _ROW_BYTES + 3 * (_ENTRY_BYTES + len(json.dumps(part.name)))
+    shards = (packed_size_bytes(part.weights, high - low) for low, high in pairwise(levels))
+    return tuple(codes + beside for codes in (base_size_bytes(part.weights, levels[0]), *shards))
+
+
+def float_bytes(name: str, size_bytes: int) -> int:
+    """The most that a tensor which stays as it is adds to the base of its block."""
+    return size_bytes + _ENTRY_BYTES + len(json.dumps(name))
