@@ -1,0 +1,100 @@
+"""Ledger values as messages, and back."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from nestfleet.v1 import control_pb2, fleet_pb2
+
+from common.errors import InvalidInputError
+from common.names import check_name, is_name
+from server.ledger.savings import Kind, Savings
+from server.registry.records import ReachedRecord, TransferRecord
+
+_MAX_ROWS: Final = 4096
+_MAX_LEVELS: Final = 8
+_MAX_COUNT: Final = 1 << 50  # a PiB, or as many blobs: beyond any device
+_KINDS: Final = {
+    control_pb2.TRANSFER_KIND_BASE: Kind.BASE,
+    control_pb2.TRANSFER_KIND_SHARD: Kind.SHARD,
+    control_pb2.TRANSFER_KIND_UPDATE: Kind.UPDATE,
+    control_pb2.TRANSFER_KIND_METADATA: Kind.METADATA,
+    control_pb2.TRANSFER_KIND_RETRANSMITTED: Kind.RETRANSMITTED,
+}
+
+
+def check_report(report: control_pb2.LedgerReport) -> None:
+    """A report whose frame can be trusted: ids are names, and there are not too many rows.
+
+    Raises:
+        InvalidInputError: It is none.
+    """
+    check_name(report.device_id, what="device")
+    check_name(report.ledger_id, what="ledger")
+    if len(report.totals) > _MAX_ROWS or len(report.reached) > _MAX_ROWS:
+        raise InvalidInputError(f"A ledger report has at most {_MAX_ROWS} rows.")
+
+
+def totals(report: control_pb2.LedgerReport) -> list[TransferRecord]:
+    """The report's byte counts; rows of an unknown kind, or beyond reason, are left out."""
+    return [
+        TransferRecord(
+            model=total.ref.model,
+            version=total.ref.version,
+            kind=_KINDS[total.kind],
+            level=total.level,
+            payload_bytes=total.payload_bytes,
+            blobs=total.blobs,
+        )
+        for total in report.totals
+        if total.kind in _KINDS
+        and is_name(total.ref.model)
+        and total.level <= _MAX_LEVELS
+        and total.payload_bytes <= _MAX_COUNT
+    ]
+
+
+def reached(report: control_pb2.LedgerReport) -> list[ReachedRecord]:
+    """The levels that the report names; those that are none are left out."""
+    return [
+        ReachedRecord(item.ref.model, item.ref.version, level)
+        for item in report.reached
+        if is_name(item.ref.model)
+        for level in sorted(set(item.levels[:_MAX_LEVELS]))
+        if 1 <= level <= _MAX_LEVELS
+    ]
+
+
+def savings_message(savings: Savings) -> fleet_pb2.Savings:
+    """A row of the comparison for the wire."""
+    return fleet_pb2.Savings(
+        device_id=savings.device_id,
+        base_bytes=savings.base_bytes,
+        shard_bytes=savings.shard_bytes,
+        update_bytes=savings.update_bytes,
+        metadata_bytes=savings.metadata_bytes,
+        retransmitted_bytes=savings.retransmitted_bytes,
+        moved_bytes=savings.moved_bytes,
+        fp32_bytes=savings.fp32_bytes,
+        int8_bytes=savings.int8_bytes,
+        separate_bytes=savings.separate_bytes,
+        paper_bytes=savings.paper_bytes,
+        versions=savings.versions,
+    )
+
+
+def savings_from_message(message: fleet_pb2.Savings) -> Savings:
+    """A row of the comparison from the wire."""
+    return Savings(
+        device_id=message.device_id,
+        base_bytes=message.base_bytes,
+        shard_bytes=message.shard_bytes,
+        update_bytes=message.update_bytes,
+        metadata_bytes=message.metadata_bytes,
+        retransmitted_bytes=message.retransmitted_bytes,
+        fp32_bytes=message.fp32_bytes,
+        int8_bytes=message.int8_bytes,
+        separate_bytes=message.separate_bytes,
+        paper_bytes=message.paper_bytes,
+        versions=message.versions,
+    )
