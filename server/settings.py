@@ -48,7 +48,6 @@ class Settings(BaseSettings):
             the host under which the device reached the server.
         gc_grace_seconds: Blobs younger than this are never collected: a push may be about to name them.
         max_graph_bytes, max_weights_bytes, max_samples_bytes: Largest parts that a push may bring.
-        max_graph_json_bytes: Largest graph after decompression.
         block_size_bytes: Largest blob of a block, where the push does not say.
         disk_reserve_bytes: What a push must leave free on the disk.
         max_pushes: Pushes under way at once; the next is refused.
@@ -70,10 +69,9 @@ class Settings(BaseSettings):
     advertised_broker: BrokerUrl | None = None
     gc_grace_seconds: float = Field(default=3600.0, ge=0)
     max_graph_bytes: int = Field(default=16 * _MIB, gt=0)
-    max_graph_json_bytes: int = Field(default=256 * _MIB, gt=0)
     max_weights_bytes: int = Field(default=16 * _GIB, gt=0)
     max_samples_bytes: int = Field(default=64 * _MIB, gt=0)
-    block_size_bytes: int = Field(default=_MIB, ge=64 * _KIB, le=4 * _MIB)
+    block_size_bytes: int = Field(default=_MIB, ge=16 * _KIB, le=4 * _MIB)
     disk_reserve_bytes: int = Field(default=64 * _MIB, ge=0)
     max_pushes: int = Field(default=4, ge=1, le=64)
     push_idle_seconds: float = Field(default=60.0, gt=0)

@@ -15,7 +15,7 @@ from amqtt.broker import Broker
 from amqtt.contexts import BrokerConfig, ListenerConfig
 from amqtt.errors import AMQTTError
 
-from common.errors import CapacityError
+from common.errors import ConflictError
 from server.addresses import BrokerAddress, join_host_port, parse_host_port, reachable_host
 
 _AUTHENTICATION: Final = "amqtt.plugins.authentication.AnonymousAuthPlugin"
@@ -37,7 +37,7 @@ class EmbeddedBroker:
             listen: ``HOST:PORT``; port 0 lets the system choose.
 
         Raises:
-            CapacityError: The address cannot be listened on.
+            ConflictError: The address cannot be listened on.
         """
         host, port = parse_host_port(listen)
         for name in ("amqtt", "transitions"):
@@ -51,7 +51,7 @@ class EmbeddedBroker:
         try:
             await broker.start()
         except AMQTTError as error:
-            raise CapacityError(
+            raise ConflictError(
                 f"The broker cannot listen on {listen}: {error.__cause__ or error}.",
                 advice="Choose a free address (broker_listen), or name a running broker (broker_url).",
             ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import random
 import secrets
@@ -33,7 +32,8 @@ class BrokerLink:
     Args:
         address: The broker.
         filters: What to subscribe to at every connection.
-        on_connect: Awaited beside the reading, after every connection and its subscriptions.
+        on_open: Awaited at every connection, before anything can arrive.
+        on_connect: Awaited at every connection beside the reading, tried again until it succeeds.
         on_message: Awaited for one message at a time: topic and payload.
     """
 
@@ -42,11 +42,13 @@ class BrokerLink:
         address: BrokerAddress,
         filters: Sequence[str],
         *,
+        on_open: Callable[[], Awaitable[None]],
         on_connect: Callable[[], Awaitable[None]],
         on_message: Callable[[str, bytes], Awaitable[None]],
     ) -> None:
         self._address = address
         self._filters = tuple(filters)
+        self._on_open = on_open
         self._on_connect = on_connect
         self._on_message = on_message
         self._client: aiomqtt.Client | None = None
@@ -64,11 +66,12 @@ class BrokerLink:
             started = loop.time()
             try:
                 await self._session()
-            except aiomqtt.MqttError as error:
-                attempt = 0 if loop.time() - started > _STEADY_SECONDS else attempt + 1
-                wait_seconds = wait_before(attempt, random.random())  # noqa: S311  # jitter, no secret
-                _log.warning("No broker at %s (%s); next try in %.1f s", self._address, error, wait_seconds)
-                await asyncio.sleep(wait_seconds)
+            except (aiomqtt.MqttError, OSError) as error:
+                _log.warning("No broker at %s: %s", self._address, error)
+            except Exception:  # noqa: BLE001  # a server without its broker is half a server
+                _log.exception("The connection to the broker at %s failed", self._address)
+            attempt = 0 if loop.time() - started > _STEADY_SECONDS else attempt + 1
+            await asyncio.sleep(wait_before(attempt, random.random()))  # noqa: S311  # jitter, no secret
 
     async def publish(self, topic: str, payload: bytes) -> None:
         """The broker has the retained message; an empty payload takes the retained one away.
@@ -86,21 +89,25 @@ class BrokerLink:
 
     async def _session(self) -> None:
         async with self._new_client() as client:
+            await self._open()
+            for name in self._filters:
+                await client.subscribe(name, qos=_QOS)
+            _log.info("Connected to the broker at %s", self._address)
             self._client = client
-            greeting: asyncio.Task[None] | None = None
+            greeting = asyncio.create_task(self._greet())
             try:
-                for name in self._filters:
-                    await client.subscribe(name, qos=_QOS)
-                _log.info("Connected to the broker at %s", self._address)
-                greeting = asyncio.create_task(self._greet())
                 async for message in client.messages:
                     await self._on_message(message.topic.value, message.payload)
             finally:
                 self._client = None
-                if greeting is not None:
-                    greeting.cancel()
-                    with contextlib.suppress(asyncio.CancelledError):
-                        await greeting
+                greeting.cancel()
+                await asyncio.wait([greeting])
+
+    async def _open(self) -> None:
+        try:
+            await self._on_open()
+        except Exception:  # noqa: BLE001  # the connection is worth more than what it was prepared for
+            _log.exception("The connection to the broker could not be prepared")
 
     async def _greet(self) -> None:
         attempt = 0

@@ -1,0 +1,77 @@
+"""From received parts to a registered version. Blocking."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from common.channel import MAX_MANIFEST_BYTES, MAX_MESSAGE_BYTES
+from common.errors import InvalidInputError
+from common.graph.codec import from_zstd
+from common.graph.ops import check_ops
+from common.manifest import BlobRef, to_json
+from server.delivery.agreement import check_weights
+from server.delivery.fetching import manifest_frame
+from server.delivery.order import Part, PushOrder
+from server.quantize.pipeline import Quantized, quantize
+from server.quantize.rounding import rounding
+from server.registry.records import NewVersion, VersionRecord
+from server.registry.repository import Registry
+from server.storage.port import BlobStore
+
+_ENVELOPE_BYTES: Final = 64 * 1024
+
+
+class Building:
+    """Quantizes into the store, and registers the result."""
+
+    def __init__(self, registry: Registry, store: BlobStore) -> None:
+        self._registry = registry
+        self._store = store
+
+    def check(self, order: PushOrder) -> None:
+        """Nothing, when the order asks for what can be done.
+
+        Raises:
+            InvalidInputError: It does not.
+        """
+        rounding(order.rounding)
+
+    def build(self, order: PushOrder, folder: Path, report: Callable[[str, int, int], None]) -> VersionRecord:
+        """The version is in the registry, and all its blobs in the store.
+
+        Args:
+            order: What was asked for.
+            folder: Holds a file for each part.
+            report: Told of progress; its error ends the work.
+
+        Raises:
+            InvalidInputError: A part is damaged, or the parts do not belong together.
+            UnsupportedModelError: An operator cannot be delivered.
+            CapacityError: The store is full.
+        """
+        graph_frame = (folder / Part.GRAPH.value).read_bytes()
+        graph = from_zstd(graph_frame)
+        check_ops(graph)
+        check_weights(graph, folder / Part.WEIGHTS.value)
+        quantized = quantize()
+        report("store", 0, 1)
+        return self._registry.add_version(order.model, lambda number: _new_version(order, quantized, number))
+
+    def _put(self, ref: BlobRef, data: bytes) -> None:
+        self._store.put(ref.digest, data)
+
+
+def _new_version(order: PushOrder, quantized: Quantized, number: int) -> NewVersion:
+    manifest = quantized.manifest(order.model, number)
+    data = to_json(manifest)
+    frame = manifest_frame(data)
+    if len(data) > MAX_MANIFEST_BYTES or len(frame) > MAX_MESSAGE_BYTES - _ENVELOPE_BYTES:
+        raise InvalidInputError(
+            f"The manifest of {len(manifest.blocks)} blocks is too large to be sent.",
+            advice="Push with larger blocks.",
+        )
+    metadata_bytes = quantized.sizes.metadata_bytes + len(frame)
+    return NewVersion(manifest, replace(quantized.sizes, metadata_bytes=metadata_bytes))

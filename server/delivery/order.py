@@ -1,0 +1,81 @@
+"""What a push announces before its first byte, held against the server's limits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from common.errors import CapacityError, InvalidInputError
+from common.names import check_name
+from common.nesting import check_levels
+from server.quantize.plan import MAX_MAX_BLOB_BYTES, MIN_MAX_BLOB_BYTES
+
+DEFAULT_ROUNDING: Final = "floor"
+
+
+class Part(Enum):
+    """A part of a push, in the order of the stream; the value is its file's name."""
+
+    GRAPH = "graph.json.zst"
+    WEIGHTS = "weights.safetensors"
+    SAMPLES = "samples.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class PushOrder:
+    """One publication, as announced.
+
+    Attributes:
+        model: A name.
+        levels: Ascending bit-widths within 2..8.
+        rounding: A rounding mode's name.
+        size_bytes: Exact size of every part.
+        min_agreement: Least share of acceptance labels, 0..1.
+        block_size_bytes: Upper bound of a block's largest blob.
+    """
+
+    model: str
+    levels: tuple[int, ...]
+    rounding: str
+    size_bytes: Mapping[Part, int]
+    min_agreement: float
+    block_size_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """All parts together."""
+        return sum(self.size_bytes.values())
+
+    def check(self, limits_bytes: Mapping[Part, int]) -> None:
+        """Nothing, when the order is sound.
+
+        Raises:
+            InvalidInputError: A name, the levels or a figure is none.
+            CapacityError: A part is larger than the server takes.
+        """
+        check_name(self.model, what="model")
+        check_name(self.rounding, what="rounding mode")
+        check_levels(self.levels)
+        if not 0.0 <= self.min_agreement <= 1.0:
+            raise InvalidInputError(f"A least agreement of {self.min_agreement} is no share within 0..1.")
+        if not MIN_MAX_BLOB_BYTES <= self.block_size_bytes <= MAX_MAX_BLOB_BYTES:
+            raise InvalidInputError(
+                f"Blocks of {self.block_size_bytes} bytes are not possible.",
+                advice=f"Choose {MIN_MAX_BLOB_BYTES} to {MAX_MAX_BLOB_BYTES}, or 0 for the server's choice.",
+            )
+        for part, limit_bytes in limits_bytes.items():
+            self._check_part(part, limit_bytes)
+
+    def _check_part(self, part: Part, limit_bytes: int) -> None:
+        size_bytes = self.size_bytes[part]
+        if size_bytes < 1:
+            raise InvalidInputError(f"The push announces no bytes for its {part.name.lower()}.")
+        if size_bytes > limit_bytes:
+            raise CapacityError(
+                f"The push's {part.name.lower()} has {size_bytes} bytes; this server takes {limit_bytes}.",
+                needed_bytes=size_bytes,
+                available_bytes=limit_bytes,
+                advice=f"Send less, or raise max_{part.name.lower()}_bytes in the server's settings.",
+            )
