@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from amqtt.broker import Broker
 from amqtt.contexts import BrokerConfig, ListenerConfig
-from amqtt.errors import AMQTTError
+from amqtt.errors import AMQTTError, BrokerError
 
 from common.errors import ConflictError
 from server.addresses import BrokerAddress, join_host_port, parse_host_port, reachable_host
@@ -40,8 +40,7 @@ class EmbeddedBroker:
             ConflictError: The address cannot be listened on.
         """
         host, port = parse_host_port(listen)
-        for name in ("amqtt", "transitions"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+        _quieten(logging.CRITICAL)  # what stops it from starting is told by the error below
         broker = _Broker(
             BrokerConfig(
                 listeners={"default": ListenerConfig(bind=join_host_port(host, port))},
@@ -50,11 +49,12 @@ class EmbeddedBroker:
         )
         try:
             await broker.start()
-        except AMQTTError as error:
+        except (AMQTTError, BrokerError) as error:
             raise ConflictError(
                 f"The broker cannot listen on {listen}: {error.__cause__ or error}.",
                 advice="Choose a free address (broker_listen), or name a running broker (broker_url).",
             ) from error
+        _quieten(logging.ERROR)
         return cls(broker, BrokerAddress(reachable_host(host), broker.port))
 
     async def close(self) -> None:
@@ -82,6 +82,11 @@ class _Broker(Broker):  # type: ignore[misc]  # amqtt is not typed
         holders = self._subscriptions.get(subscription[0], ())
         if any(holder is session for holder, _ in holders):
             await super()._publish_retained_messages_for_subscription(subscription, session)
+
+
+def _quieten(level: int) -> None:
+    for name in ("amqtt", "transitions"):
+        logging.getLogger(name).setLevel(level)
 
 
 class _SnapshotDict(dict[str, Any]):

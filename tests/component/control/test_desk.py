@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import aiomqtt
+import pytest
+from nestfleet.v1 import catalog_pb2, control_pb2
+
+from common.clock import SystemClock
+from common.errors import ConflictError
+from common.topics import Topic, topic_for
+from server.addresses import BrokerAddress
+from server.control.broker import EmbeddedBroker
+from server.control.desk import Desk
+from server.registry.repository import Registry
+from tests.support.factories import make_version
+from tests.support.waiting import until
+
+STATE = topic_for("kitchen", Topic.STATE)
+PRESENCE = topic_for("kitchen", Topic.PRESENCE)
+ASSIGNMENT = topic_for("kitchen", Topic.ASSIGNMENT)
+LIMITS = topic_for("kitchen", Topic.LIMITS)
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    registry = Registry.open(f"sqlite:///{tmp_path / 'registry.sqlite'}")
+    registry.enrol("kitchen", "0" * 64, "0.1.0", "linux/x86_64", 1)
+    registry.add_version("digits", make_version("digits"))
+    return registry
+
+
+@asynccontextmanager
+async def desk_at(registry: Registry, address: BrokerAddress) -> AsyncIterator[Desk]:
+    desk = Desk(registry, SystemClock(), address)
+    task = asyncio.create_task(desk.run())
+    try:
+        yield desk
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+@asynccontextmanager
+async def broker_on(listen: str = "127.0.0.1:0") -> AsyncIterator[BrokerAddress]:
+    broker = await EmbeddedBroker.start(listen)
+    try:
+        yield broker.address
+    finally:
+        await broker.close()
+
+
+@asynccontextmanager
+async def device_at(address: BrokerAddress, *topics: str) -> AsyncIterator[aiomqtt.Client]:
+    async with aiomqtt.Client(address.host, address.port) as client:
+        for topic in topics:
+            await client.subscribe(topic, qos=1)
+        yield client
+
+
+async def next_payload(client: aiomqtt.Client) -> bytes:
+    message = await asyncio.wait_for(anext(aiter(client.messages)), 10)
+    return bytes(message.payload)
+
+
+async def test_goals_reach_a_device_now_and_later(registry: Registry) -> None:
+    async with broker_on() as address, desk_at(registry, address) as desk:
+        await until(lambda: desk.connected)
+        async with device_at(address, ASSIGNMENT) as early:
+            registry.assign(["kitchen"], "digits", 1, max_level=6, now_ms=5)
+            await desk.announce(["kitchen"])
+            seen = control_pb2.Assignment.FromString(await next_payload(early))
+        async with device_at(address, ASSIGNMENT) as late:
+            assert control_pb2.Assignment.FromString(await next_payload(late)) == seen
+    version = registry.get_version("digits")
+    assert (seen.ref.model, seen.ref.version, seen.max_level, seen.generation) == ("digits", 1, 6, 1)
+    assert seen.manifest_digest.hex() == version.manifest_digest
+    assert seen.manifest_size_bytes == version.manifest_size_bytes
+
+
+async def test_what_was_wanted_while_the_broker_was_away_is_stated_when_it_comes(registry: Registry) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        port = held.getsockname()[1]
+    async with desk_at(registry, BrokerAddress("127.0.0.1", port)) as desk:
+        registry.assign(None, "digits", now_ms=5)
+        registry.set_limits("kitchen", 77)
+        await desk.announce(["kitchen"])
+        assert not desk.connected
+        for _ in range(2):  # the second broker starts with nothing retained
+            async with broker_on(f"127.0.0.1:{port}") as address, device_at(address, LIMITS) as device:
+                limits = control_pb2.Limits.FromString(await next_payload(device))
+                assert (limits.memory_budget_bytes, limits.generation) == (77, 1)
+
+
+async def test_reports_reach_the_registry(registry: Registry) -> None:
+    async with broker_on() as address, desk_at(registry, address) as desk:
+        await until(lambda: desk.connected)
+        async with device_at(address) as device:
+            presence = control_pb2.Presence(device_id="kitchen", session_id="s1", online=True)
+            await device.publish(PRESENCE, presence.SerializeToString(), qos=1, retain=True)
+            state = control_pb2.DeviceState(device_id="kitchen", level=4)
+            state.proven.CopyFrom(catalog_pb2.VersionRef(model="digits", version=1))
+            await device.publish(STATE, state.SerializeToString(), qos=1, retain=True)
+            await until(lambda: registry.get_device("kitchen").proven == ("digits", 1))
+            await until(lambda: registry.get_device("kitchen").online)
+            ledger = control_pb2.LedgerReport(device_id="kitchen", ledger_id="l1")
+            ledger.totals.add(
+                ref=state.proven, kind=control_pb2.TRANSFER_KIND_BASE, level=4, payload_bytes=9, blobs=1
+            )
+            topic = topic_for("kitchen", Topic.LEDGER)
+            await device.publish(topic, ledger.SerializeToString(), qos=1, retain=True)
+            await until(lambda: [item.payload_bytes for item in registry.transfers()] == [9])
+
+
+async def test_hostile_messages_change_nothing(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
+    async with broker_on() as address, desk_at(registry, address) as desk:
+        await until(lambda: desk.connected)
+        async with device_at(address) as device:
+            other = control_pb2.DeviceState(device_id="cellar").SerializeToString()
+            for payload in (b"\xff\xff\xff", other, bytes(300_000)):
+                await device.publish(STATE, payload, qos=1)
+                await until(lambda: "Ignored a message" in caplog.text)
+                caplog.clear()
+            assert registry.get_device("kitchen").state == b""
+            good = control_pb2.DeviceState(device_id="kitchen", level=8).SerializeToString()
+            await device.publish(STATE, good, qos=1)
+            await until(lambda: registry.get_device("kitchen").state == good)
+
+
+async def test_a_new_connection_counts_those_as_online_who_say_so(registry: Registry) -> None:
+    registry.enrol("cellar", "1" * 64, "0.1.0", "linux/x86_64", 1)
+    registry.record_presence("kitchen", "s1", online=True, now_ms=2)
+    registry.record_presence("cellar", "s2", online=True, now_ms=2)
+    async with broker_on() as address:
+        async with device_at(address) as device:
+            presence = control_pb2.Presence(device_id="kitchen", session_id="s1", online=True)
+            await device.publish(PRESENCE, presence.SerializeToString(), qos=1, retain=True)
+        async with desk_at(registry, address):
+            await until(lambda: not registry.get_device("cellar").online)
+            await until(lambda: registry.get_device("kitchen").online)
+    assert registry.get_device("cellar").last_seen_unix_ms == 2
+
+
+async def test_a_forgotten_device_leaves_nothing_at_the_broker(registry: Registry) -> None:
+    async with broker_on() as address, desk_at(registry, address) as desk:
+        await until(lambda: desk.connected)
+        registry.assign(["kitchen"], "digits", now_ms=5)
+        await desk.announce(["kitchen"])
+        registry.forget_device("kitchen")
+        async with device_at(address, ASSIGNMENT) as watcher:
+            assert await next_payload(watcher) != b""
+            await desk.withdraw("kitchen")
+            assert await next_payload(watcher) == b""
+
+
+async def test_a_device_that_has_seen_more_than_the_registry_gets_its_goal_anew(registry: Registry) -> None:
+    async with broker_on() as address, desk_at(registry, address) as desk:
+        await until(lambda: desk.connected)
+        registry.assign(["kitchen"], "digits", now_ms=5)
+        await desk.announce(["kitchen"])
+        async with device_at(address, ASSIGNMENT) as device:
+            assert control_pb2.Assignment.FromString(await next_payload(device)).generation == 1
+            state = control_pb2.DeviceState(device_id="kitchen", assignment_generation=40)
+            await device.publish(STATE, state.SerializeToString(), qos=1)
+            assert control_pb2.Assignment.FromString(await next_payload(device)).generation > 40
+
+
+async def test_a_taken_port_is_said() -> None:
+    async with broker_on() as address:
+        with pytest.raises(ConflictError, match="cannot listen"):
+            await EmbeddedBroker.start(f"127.0.0.1:{address.port}")
