@@ -1,0 +1,1 @@
+"""Models that demonstration, benchmarks and tests share."""

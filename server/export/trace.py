@@ -1,0 +1,128 @@
+"""The way through ``torch.export`` to Core ATen, composite operators kept where they have a fast kernel."""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator
+from typing import Any, Final
+
+import torch
+from torch import nn
+from torch.export import Dim, ExportedProgram, ShapesCollection, default_decompositions, export
+
+from common.errors import InvalidInputError, UnsupportedModelError
+from server.export.examples import Examples
+
+# A batch of one would be taken for a constant.
+_LEAST_BATCH: Final = 2
+_KEPT: Final = (
+    "linear",
+    "bilinear",
+    "layer_norm",
+    "group_norm",
+    "batch_norm",
+    "instance_norm",
+    "rms_norm",
+    "scaled_dot_product_attention",
+    "matmul",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "avg_pool1d",
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_avg_pool3d",
+    "upsample_nearest2d",
+    "upsample_bilinear2d",
+    "upsample_bicubic2d",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "channel_shuffle",
+    "relu6",
+    "gelu",
+    "silu",
+    "mish",
+    "elu",
+    "selu",
+    "celu",
+    "leaky_relu",
+    "hardtanh",
+    "hardswish",
+    "hardsigmoid",
+    "softplus",
+    "log_sigmoid",
+    "prelu",
+    "glu",
+    "softmax",
+    "log_softmax",
+    "embedding",
+)
+
+
+@contextlib.contextmanager
+def quiet_eval(model: nn.Module) -> Iterator[None]:
+    """The model in evaluation mode, without gradients and fused training paths; as it was afterwards."""
+    modes = {module: module.training for module in model.modules()}
+    fast_path = torch.backends.mha.get_fastpath_enabled()
+    model.eval()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast_path)
+        for module, training in modes.items():
+            module.training = training
+
+
+def call(model: nn.Module, examples: Examples) -> Any:
+    """The model's own answer.
+
+    Raises:
+        InvalidInputError: It fails on these inputs.
+    """
+    try:
+        return model(*examples.args, **examples.kwargs)
+    except Exception as error:  # a model's forward may raise anything
+        raise InvalidInputError(
+            f"The model fails on its example inputs: {_first_line(error)}",
+            advice="Call model.eval()(…) with the same inputs, and correct what it reports.",
+        ) from error
+
+
+def trace(model: nn.Module, examples: Examples) -> ExportedProgram:
+    """The model as a functional program over Core ATen, with an open batch size.
+
+    Raises:
+        UnsupportedModelError: ``torch.export`` cannot follow the model, or the model fixes its batch size.
+    """
+    if examples.batch < _LEAST_BATCH:
+        examples = examples.resized(_LEAST_BATCH)
+    shapes: Any = ShapesCollection()  # type: ignore[no-untyped-call]
+    for tensor in examples.tensors:
+        shapes[tensor] = {0: Dim.AUTO}
+    try:
+        program = export(model, examples.args, examples.kwargs, dynamic_shapes=shapes, strict=False)
+        lowered: ExportedProgram = program.run_decompositions(_decompositions())
+    except Exception as error:  # torch.export raises what tracing the model's code raises
+        raise UnsupportedModelError(
+            f"torch.export cannot follow the model: {_first_line(error)}",
+            advice="Take data-dependent branches and conversions to Python numbers out of forward.",
+        ) from error
+    return lowered
+
+
+def _decompositions() -> dict[Any, Any]:
+    table: dict[Any, Any] = default_decompositions()
+    for name in _KEPT:
+        packet = getattr(torch.ops.aten, name)
+        for overload in packet.overloads():
+            table.pop(getattr(packet, overload), None)
+    return table
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.partition("\n")[0][:300]

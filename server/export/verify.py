@@ -1,0 +1,61 @@
+"""Proof that a graph answers as the model does, also at batch sizes that it was not exported with."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import torch
+from torch import nn
+
+from common.errors import InvalidInputError, UnsupportedModelError
+from common.graph.build import Runner, build
+from server.export.examples import Examples
+from server.export.exported import Exported
+from server.export.outputs import flatten
+from server.export.trace import call
+
+TOLERANCE: Final = 1e-3  # of the norm; kernels round differently at another batch size
+
+
+def verify(model: nn.Module, exported: Exported, examples: Examples) -> None:
+    """Accept a graph that agrees with the model at the examples' batch size, at one more, and at one.
+
+    A batch size at which the model itself fails is left out, except the examples' own.
+
+    Raises:
+        UnsupportedModelError: It answers otherwise; names output and batch size.
+    """
+    runner = build(exported.graph)
+    for batch in dict.fromkeys((examples.batch, examples.batch + 1, 1)):
+        resized = examples.resized(batch)
+        try:
+            expected = call(model, resized)
+        except InvalidInputError:
+            if batch == examples.batch:
+                raise
+            continue
+        _compare(runner, exported, resized, expected)
+
+
+def _compare(runner: Runner, exported: Exported, examples: Examples, expected: Any) -> None:
+    tensors = dict(zip(examples.names, examples.tensors, strict=True))
+    actual = runner(exported, *(tensors[item.name] for item in exported.graph.inputs))
+    wanted = [leaf for _, leaf in flatten(expected)]
+    for output, seen, leaf in zip(exported.graph.outputs, actual, wanted, strict=True):
+        error = _relative_error(seen, leaf)
+        if not error <= TOLERANCE:
+            raise UnsupportedModelError(
+                f"The exported graph answers otherwise than the model: output {output.name!r} is off by"
+                f" {error:.2g} of its norm at batch size {examples.batch}.",
+                advice="Take randomness and branches on sizes or values out of the model's forward.",
+            )
+
+
+def _relative_error(seen: torch.Tensor, wanted: torch.Tensor) -> float:
+    if seen.numel() != wanted.numel():
+        return float("inf")
+    first, second = seen.reshape(-1).double(), wanted.detach().cpu().reshape(-1).double()
+    same = first.eq(second) | (first.isnan() & second.isnan())
+    difference = torch.where(same, 0.0, first - second)
+    norm = float(torch.nan_to_num(second, 0.0, 0.0, 0.0).norm())
+    return float(difference.norm()) / max(norm, 1e-6)
