@@ -6,7 +6,7 @@ The last byte is padded with zeros.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,13 @@ from numpy.typing import NDArray
 from common.errors import IntegrityError, InvalidInputError
 
 _GROUP: Final = 8  # values that fill a whole number of bytes at any width
+# Widths that divide a byte: a word with a byte for each value in one, and the shifts and masks that move all
+# values of the word to bytes of their own at once.
+_SPREADS: Final[dict[int, tuple[np.dtype[np.unsignedinteger[Any]], tuple[tuple[int, int], ...]]]] = {
+    4: (np.dtype("<u2"), ((4, 0x0F0F),)),
+    2: (np.dtype("<u4"), ((12, 0x000F000F), (6, 0x03030303))),
+    1: (np.dtype("<u8"), ((28, 0x0000000F0000000F), (14, 0x0003000300030003), (7, 0x0101010101010101))),
+}
 
 
 def packed_size_bytes(count: int, bits: int) -> int:
@@ -71,11 +78,8 @@ def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.uint8
         )
     if bits == 8:  # noqa: PLR2004
         return packed.reshape(-1).copy()
-    if bits in {1, 2, 4}:
-        per_byte = 8 // bits
-        shifts = np.arange(per_byte, dtype=np.uint8) * np.uint8(bits)
-        mask = np.uint8((1 << bits) - 1)
-        return np.bitwise_and(packed.reshape(-1, 1) >> shifts, mask).reshape(-1)[:count]
+    if bits in _SPREADS:
+        return _spread(packed.reshape(-1), bits)[:count]
     groups = -(-count // _GROUP)
     padded = np.zeros(groups * bits, np.uint8)
     padded[: packed.size] = packed.reshape(-1)
@@ -87,3 +91,13 @@ def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.uint8
     for index in range(_GROUP):
         values[:, index] = (lanes >> np.uint64(index * bits)) & mask64
     return values.reshape(-1)[:count]
+
+
+def _spread(packed: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    """One value per byte, of a width that divides a byte; padding included."""
+    word, steps = _SPREADS[bits]
+    words = packed.astype(word)
+    for shift, mask in steps:
+        words |= words << shift
+        words &= mask
+    return words.view(np.uint8)

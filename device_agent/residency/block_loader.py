@@ -17,14 +17,8 @@ from numpy.typing import NDArray
 from common.blob_codec import decode_arrays, unpack_base
 from common.errors import IntegrityError
 from common.manifest import Block, TensorPart
-from common.packing import packed_size_bytes, unpack
-from device_agent.residency.bit_planes import (
-    SPREADS,
-    PackedCodes,
-    pack_codes,
-    spread_plane,
-    unpack_codes,
-)
+from common.packing import unpack
+from device_agent.residency.bit_planes import PackedCodes, pack_codes, unpack_codes
 from device_agent.residency.resident import Affine, ResidentBlock, ResidentPart
 
 ReadBlob = Callable[[str], bytes | memoryview]
@@ -122,10 +116,7 @@ def _base_codes(arrays: Arrays, part: TensorPart, level: int) -> NDArray[np.uint
 
 
 def _shard_bits(arrays: Arrays, part: TensorPart, step_bits: int) -> NDArray[np.uint8]:
-    packed = _array(arrays, f"codes/{part.name}", np.uint8)
-    if step_bits not in SPREADS or packed.size != packed_size_bytes(part.weights, step_bits):
-        return unpack(packed, step_bits, part.weights)
-    return spread_plane(packed, step_bits, part.weights)
+    return unpack(_array(arrays, f"codes/{part.name}", np.uint8), step_bits, part.weights)
 
 
 def _affine(arrays: Arrays, part: TensorPart) -> Affine:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import IntegrityError
-from device_agent.inference.dequantize import dequantize_rows
+from device_agent.inference.dequantize import Dequantizer
 from device_agent.residency.bit_planes import unpack_codes
 from device_agent.residency.pager import Pager
 from device_agent.residency.policy import total_bytes
@@ -32,7 +32,7 @@ def assert_weights(version: RandomVersion, snapshot: Snapshot) -> None:
         for resident in snapshot.parts(name):
             level, part = resident.codes.level, resident.part
             out = torch.empty(part.rows, part.row_weights)
-            dequantize_rows(resident, version.manifest.levels.index(level), level, out)
+            Dequantizer().write_rows(resident, version.manifest.levels.index(level), level, out)
             np.testing.assert_array_equal(out.numpy(), version.expected(name, level)[part.start : part.stop])
 
 
