@@ -1,0 +1,1 @@
+"""The ``nestfleet`` command, one module per group of commands."""

@@ -1,0 +1,76 @@
+"""The fleet as a table: one row per device, and below it what went wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from nestfleet.v1 import control_pb2, fleet_pb2
+from rich.text import Text
+
+from common.byte_sizes import format_bytes
+from server.cli.output import print_line, print_table, printable, table
+from server.cli.wording import age, percent, version_name
+
+_PHASES: Final = {
+    control_pb2.PHASE_IDLE: "idle",
+    control_pb2.PHASE_FETCHING: "fetching",
+    control_pb2.PHASE_PROVING: "proving",
+    control_pb2.PHASE_FAILED: "failed",
+    control_pb2.PHASE_WAITING: "waiting",
+}
+
+
+def print_devices(devices: Sequence[fleet_pb2.Device], *, now_ms: int) -> None:
+    """The table on stdout; a device that never reported has dashes."""
+    grid = table("DEVICE", "LINK", "ASSIGNED", "RUNS", "LEVEL", "PHASE", ">WEIGHTS", ">BUDGET")
+    for device in devices:
+        state = device.state
+        grid.add_row(
+            device.device_id,
+            _link(device, now_ms),
+            _assigned(device),
+            printable(version_name(state.proven)),
+            _levels(state),
+            _phase(state),
+            format_bytes(state.resident_bytes) if state.resident_bytes else "-",
+            format_bytes(state.memory_budget_bytes) if state.memory_budget_bytes else "-",
+        )
+    print_table(grid)
+    _print_faults(devices)
+
+
+def _link(device: fleet_pb2.Device, now_ms: int) -> Text:
+    if device.online:
+        return Text("online", "green")
+    return Text(f"away {age(device.last_seen_unix_ms, now_ms)}", "yellow")
+
+
+def _assigned(device: fleet_pb2.Device) -> str:
+    limit = f" (<={device.max_level})" if device.max_level else ""
+    return version_name(device.assigned) + limit
+
+
+def _levels(state: control_pb2.DeviceState) -> str:
+    """The level that holds everywhere, and how many blocks are beyond it."""
+    if not state.level:
+        return "-"
+    higher = sum(item.blocks for item in state.blocks if item.level > state.level)
+    blocks = sum(item.blocks for item in state.blocks)
+    return f"{state.level} ({higher}/{blocks} higher)" if higher else str(state.level)
+
+
+def _phase(state: control_pb2.DeviceState) -> Text:
+    if state.phase == control_pb2.PHASE_FETCHING and state.fetch_total_bytes:
+        return Text(f"fetching {percent(state.fetch_done_bytes, state.fetch_total_bytes)}", "cyan")
+    style = "bold red" if state.phase == control_pb2.PHASE_FAILED else ""
+    return Text(_PHASES.get(state.phase, "-"), style)
+
+
+def _print_faults(devices: Sequence[fleet_pb2.Device]) -> None:
+    faults = [(device.device_id, device.state.fault) for device in devices if device.state.HasField("fault")]
+    if faults:
+        print_line("")
+    for device_id, fault in faults:
+        version = f"{version_name(fault.ref)}: " if fault.ref.model else ""
+        print_line(printable(f"{device_id}: {version}{fault.detail} ({fault.code})"))

@@ -1,0 +1,68 @@
+"""Progress of a push on stderr: bars on a terminal, a line per finished step elsewhere."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Final, Self
+
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from common.byte_sizes import format_bytes
+from server.cli.output import notices
+
+_TITLES: Final = {
+    "export": "Export the graph",
+    "receive": "Send to the server",
+    "quantize": "Quantize",
+    "self-test": "Compute the self-test",
+    "store": "Store the blobs",
+}
+
+
+class PushProgress:
+    """A progress callback that draws; a context, so that the terminal is whole again after an error."""
+
+    def __init__(self) -> None:
+        self._console = notices()
+        self._live = self._console.is_terminal
+        self._tasks: dict[str, TaskID] = {}
+        self._finished: set[str] = set()
+        self._progress = Progress(
+            SpinnerColumn(finished_text="[green]✓"),
+            TextColumn("{task.description:<22}"),
+            BarColumn(bar_width=32),
+            TextColumn("{task.fields[amount]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not self._live,
+        )
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        """Show that ``done`` of ``total`` of a step is done."""
+        amount = _amount(step, done, total)
+        if self._live:
+            self._draw(step, done, total, amount)
+        elif total and done >= total and step not in self._finished:
+            self._finished.add(step)
+            self._console.print(f"{_TITLES.get(step, step)}: {amount or 'done'}")
+
+    def _draw(self, step: str, done: int, total: int, amount: str) -> None:
+        if step not in self._tasks:
+            title = _TITLES.get(step, step[:22])
+            self._tasks[step] = self._progress.add_task(title, total=total or None, amount=amount)
+        self._progress.update(self._tasks[step], completed=done, total=total or None, amount=amount)
+
+
+def _amount(step: str, done: int, total: int) -> str:
+    if step == "receive":
+        return f"{format_bytes(done)} of {format_bytes(total)}"
+    return f"{done} of {total}" if total > 1 else ""
