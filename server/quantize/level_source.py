@@ -1,0 +1,69 @@
+"""Weights at a level, put together from a version's blobs, as the graph asks for them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from common.blob_codec import decode_arrays, unpack_base
+from common.manifest import Block, TensorPart
+from common.nesting import lift
+from common.packing import unpack
+from server.quantize.affine import Affine
+
+
+class LevelSource:
+    """A ``common.graph.build.StateSource``; has the blobs of one block in memory at a time.
+
+    Args:
+        blocks: All blocks of the version.
+        levels: Its levels.
+        level: The one at which all weights are.
+        read: A blob's bytes by digest.
+    """
+
+    def __init__(
+        self, blocks: Sequence[Block], levels: Sequence[int], level: int, read: Callable[[str], bytes]
+    ) -> None:
+        self._levels = levels[: levels.index(level) + 1]
+        self._read = read
+        self._parts: dict[str, list[tuple[Block, TensorPart]]] = defaultdict(list)
+        for block in blocks:
+            for part in block.tensors:
+                self._parts[part.name].append((block, part))
+        self._floats = {name: block for block in blocks for name in block.floats}
+        self._decoded: tuple[Block | None, list[dict[str, NDArray[Any]]]] = (None, [])
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """A state by its name: ``scale * codes + offset`` as float32, or what stayed as it was."""
+        if name in self._floats:
+            return torch.from_numpy(self._arrays(self._floats[name])[0][f"float/{name}"])
+        rows = [self._rows(block, part) for block, part in self._parts[name]]
+        shape = self._parts[name][0][1].shape
+        return torch.from_numpy(np.concatenate(rows).reshape(shape))
+
+    def codes(self, block: Block, part: TensorPart) -> NDArray[np.int8]:
+        """Codes of some rows at the level: int8 [rows, row_weights]."""
+        arrays = self._arrays(block)
+        key = f"codes/{part.name}"
+        codes = unpack_base(arrays[0][key], self._levels[0], part.weights)
+        for shard, (low, high) in zip(arrays[1:], pairwise(self._levels), strict=True):
+            codes = lift(codes, unpack(shard[key], high - low, part.weights), high - low)
+        return codes.reshape(part.rows, -1)
+
+    def _rows(self, block: Block, part: TensorPart) -> NDArray[np.float32]:
+        codes = self.codes(block, part)
+        top = self._arrays(block)[-1]
+        return Affine(codes, top[f"scale/{part.name}"], top[f"offset/{part.name}"]).weights()
+
+    def _arrays(self, block: Block) -> list[dict[str, NDArray[Any]]]:
+        if self._decoded[0] is not block:
+            refs = block.blobs[: len(self._levels)]
+            self._decoded = (block, [decode_arrays(self._read(ref.digest), ref) for ref in refs])
+        return self._decoded[1]

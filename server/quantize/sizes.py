@@ -1,0 +1,73 @@
+"""What a version weighs beside the schemes it is compared with, counted on its own tensors."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from common.manifest import BlobRef
+from common.sizes import SizeReport
+from server.quantize.block_coder import BlockValues, CodedBlock, dedicated_bytes
+from server.quantize.plan import State
+
+_INT8: Final = 8
+_WORD_BITS: Final = 64
+_ROW_BYTES: Final = 8  # one float32 scale and one float32 offset or zero point
+
+
+class SizeMeter:
+    """Adds a version up, block by block."""
+
+    def __init__(self, levels: Sequence[int]) -> None:
+        self._levels = tuple(levels)
+        self._level_bytes: Counter[int] = Counter()
+        self._dedicated_bytes: Counter[int] = Counter()
+        self._seen: set[str] = set()
+
+    def add(self, values: BlockValues, coded: CodedBlock) -> None:
+        """Count a block; a blob that another block has too is sent once and counts once."""
+        for level, ref in zip(self._levels, coded.block.blobs, strict=False):
+            if ref.digest not in self._seen:
+                self._level_bytes[level] += ref.size_bytes
+                self._seen.add(ref.digest)
+        for level in {_INT8, *self._levels}:
+            self._dedicated_bytes[level] += dedicated_bytes(values, level)
+
+    @property
+    def wire_bytes(self) -> int:
+        """All blobs of the blocks so far."""
+        return self._level_bytes.total()
+
+    def report(self, states: Iterable[State], metadata: Iterable[BlobRef]) -> SizeReport:
+        """The whole version.
+
+        Args:
+            states: The model's tensors, as planned.
+            metadata: Graph and self-test.
+        """
+        states = tuple(states)
+        counts = [math.prod(state.shape) for state in states if state.quantized]
+        row_bytes = _ROW_BYTES * sum(state.shape[0] for state in states if state.quantized)
+        float_bytes = sum(state.size_bytes for state in states if not state.quantized)
+        base, full = self._levels[0], self._levels[-1]
+        return SizeReport(
+            fp32_bytes=4 * sum(counts) + float_bytes,
+            int8_bytes=self._dedicated_bytes[_INT8],
+            separate_bytes={level: self._dedicated_bytes[level] for level in self._levels},
+            paper_high_bytes=sum(paper_bytes(count, base) for count in counts) + row_bytes + float_bytes,
+            paper_low_bytes=sum(paper_bytes(count, full - base + 1) for count in counts)
+            if full > base
+            else 0,
+            base_bytes=self._level_bytes[base],
+            shard_bytes={level: self._level_bytes[level] for level in self._levels[1:]},
+            metadata_bytes=sum(ref.size_bytes for ref in metadata),
+            weights=sum(counts),
+            floats=sum(math.prod(state.shape) for state in states if not state.quantized),
+        )
+
+
+def paper_bytes(count: int, bits: int) -> int:
+    """One tensor as the paper's code packs it: ``64 // bits`` values in each 64-bit word."""
+    return -(-count // (_WORD_BITS // bits)) * (_WORD_BITS // 8)
