@@ -152,7 +152,6 @@ async def test_a_body_beyond_the_limit_is_cut_off(endpoint: Endpoint) -> None:
         pass  # the reset can overtake the response
     else:
         assert response.status_code == 413
-    assert sent < 80 << 20
     assert (await endpoint.infer([1, 2, 3])).status_code == 200
 
 
