@@ -61,6 +61,7 @@ class EmbeddedBroker:
         """Every client is cut, the port is free."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._broker.shutdown(), _STOP_SECONDS)
+        await self._broker.cut_all()
 
 
 class _Broker(Broker):  # type: ignore[misc]  # amqtt is not typed
@@ -69,11 +70,35 @@ class _Broker(Broker):  # type: ignore[misc]  # amqtt is not typed
         # amqtt walks this over awaits: without a snapshot a client that connects meanwhile ends the walk with
         # an error, and with it somebody's message or session.
         self._subscriptions = _SnapshotDict()
+        self._connections: dict[asyncio.Task[Any], asyncio.StreamWriter] = {}
 
     @property
     def port(self) -> int:
         """The port that is listened on."""
         return int(self._servers["default"].instance.sockets[0].getsockname()[1])
+
+    async def stream_connected(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listener_name: str
+    ) -> None:
+        """Serve one client; amqtt itself leaves some connections open."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # asyncio starts a task for each client
+        self._connections[task] = writer
+        try:
+            await super().stream_connected(reader, writer, listener_name)
+        finally:
+            del self._connections[task]
+            writer.close()
+
+    async def cut_all(self) -> None:
+        """No client is connected, and nothing of one is left on the event loop."""
+        tasks = list(self._connections)
+        for writer in self._connections.values():
+            writer.transport.abort()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)
 
     async def _publish_retained_messages_for_subscription(
         self, subscription: tuple[str, int], session: Any

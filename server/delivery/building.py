@@ -15,8 +15,9 @@ from common.manifest import BlobRef, to_json
 from server.delivery.agreement import check_weights
 from server.delivery.fetching import manifest_frame
 from server.delivery.order import Part, PushOrder
-from server.quantize.pipeline import Quantized, quantize
+from server.quantize.pipeline import Order, Quantized, quantize
 from server.quantize.rounding import rounding
+from server.quantize.samples import read_samples
 from server.registry.records import NewVersion, VersionRecord
 from server.registry.repository import Registry
 from server.storage.port import BlobStore
@@ -52,11 +53,18 @@ class Building:
             UnsupportedModelError: An operator cannot be delivered.
             CapacityError: The store is full.
         """
-        graph_frame = (folder / Part.GRAPH.value).read_bytes()
-        graph = from_zstd(graph_frame)
+        weights = folder / Part.WEIGHTS.value
+        graph = from_zstd((folder / Part.GRAPH.value).read_bytes())
         check_ops(graph)
-        check_weights(graph, folder / Part.WEIGHTS.value)
-        quantized = quantize()
+        check_weights(graph, weights)
+        quantized = quantize(
+            graph,
+            weights,
+            read_samples(folder / Part.SAMPLES.value),
+            Order(order.levels, order.rounding, order.block_size_bytes, order.min_agreement),
+            sink=self._put,
+            report=report,
+        )
         report("store", 0, 1)
         return self._registry.add_version(order.model, lambda number: _new_version(order, quantized, number))
 

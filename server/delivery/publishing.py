@@ -123,13 +123,15 @@ class Publishing:
         try:
             async for progress in feed.until_done(work):
                 yield progress
-            yield await work
+            version = await work
+            yield Progress("store", 1, 1)
+            yield version
         finally:
             feed.stop()
             if not job.cancel():
-                await asyncio.wait([work])
+                await asyncio.gather(work, return_exceptions=True)
 
 
 def _blobs_bytes(order: PushOrder) -> int:
-    """A generous guess at what the blobs will take."""
-    return order.size_bytes[Part.WEIGHTS] // 2 + order.size_bytes[Part.SAMPLES]
+    """A generous guess at what the blobs will take, in the folder while they are made and in the store."""
+    return order.size_bytes[Part.WEIGHTS]
