@@ -35,7 +35,7 @@ def encode_arrays(arrays: Mapping[str, NDArray[Any]], *, compress: bool) -> tupl
         arrays: Any safetensors dtype; the order does not matter.
         compress: Whether to try zstd; the smaller form is kept.
     """
-    raw = safetensors.numpy.save({name: np.ascontiguousarray(arrays[name]) for name in sorted(arrays)})
+    raw = safetensors.numpy.save({name: np.asarray(arrays[name], order="C") for name in sorted(arrays)})
     return encode_bytes(raw, compress=compress)
 
 

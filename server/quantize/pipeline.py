@@ -104,9 +104,7 @@ def quantize(
         blocks = []
         for coded in _coded_blocks(states, file, order, meter, report):
             blocks.append(coded.block)
-            for ref, data in coded.blobs():
-                spool.put(ref, data)
-                sink(ref, data)
+            _store(coded, spool, sink)
         self_test = make_self_test(
             samples,
             order.levels,
@@ -134,6 +132,12 @@ def _coded_blocks(
         meter.add(values, coded)
         yield coded
         report("quantize", index + 1, len(plans))
+
+
+def _store(coded: CodedBlock, spool: Spool, sink: Sink) -> None:
+    for ref, data in coded.blobs():
+        spool.put(ref, data)
+        sink(ref, data)
 
 
 def _answer(

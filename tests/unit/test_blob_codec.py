@@ -19,6 +19,8 @@ ARRAYS: dict[str, NDArray[Any]] = {
     "codes/w": np.arange(1000, dtype=np.uint8) % 16,
     "scale/w": np.linspace(0, 1, 4, dtype=np.float32),
     "float/b": np.zeros((2, 3), np.float32),
+    "float/of_no_axis": np.array(3, np.int64),
+    "float/transposed": np.arange(6, dtype=np.float32).reshape(2, 3).T,
 }
 
 
