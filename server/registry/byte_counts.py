@@ -14,7 +14,7 @@ from server.registry.records import ReachedRecord, TransferRecord
 from server.registry.tables import ReachedRow, TransferRow, VersionRow
 
 # A ledger starts anew when a device loses its store; a device that says so this often is broken or hostile.
-_MAX_LEDGERS: Final = 256
+_MAX_LEDGERS: Final = 64
 
 
 def record(

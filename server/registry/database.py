@@ -22,6 +22,9 @@ _STATEMENT_MS: Final = 30_000
 _LOST_RACE: Final = ("40001", "40P01", "55P03")  # PostgreSQL: serialization, deadlock, lock not available
 _FULL: Final = ("53100", "54000")  # PostgreSQL: disk full, limit exceeded
 
+_UNFIT: Final = ("not a database", "unable to open database file", "readonly database", "malformed")
+_ADVICE: Final = "Use sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE."
+
 Result = TypeVar("Result")
 
 
@@ -86,9 +89,6 @@ def open_engine(url: str) -> Engine:
     )
 
 
-_ADVICE: Final = "Use sqlite:///FILE or postgresql+psycopg://USER@HOST/DATABASE."
-
-
 def _open_sqlite(url: URL) -> Engine:
     if not url.database or url.database == ":memory:":
         raise ConfigError("The registry needs a database that outlives a connection.", advice=_ADVICE)
@@ -140,6 +140,8 @@ def converted(error: SQLAlchemyError) -> Error:
         return CapacityError("The registry's disk is full.", advice="Free room on the database's disk.")
     if isinstance(error, IntegrityError):
         return ConflictError("Somebody else changed the registry at the same time.", advice="Try again.")
+    if any(sign in _original(error) for sign in _UNFIT):
+        return ConfigError("The registry's file is no database, or may not be written.", advice=_ADVICE)
     if _sqlstate(error).startswith("22"):
         return InvalidInputError("A value does not fit the registry.")
     return LinkError("The registry's database does not answer.", advice="See the server's log.")

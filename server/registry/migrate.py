@@ -23,6 +23,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
+from common.errors import Error, LinkError
 from server.registry.database import converted, open_engine
 from server.registry.tables import Table
 
@@ -42,7 +43,7 @@ def migrate(url: str) -> None:
         with _IN_PROCESS, _locked(url) as connection:
             command.upgrade(_config(connection), "head")
     except DBAPIError as error:
-        raise converted(error) from error
+        raise _explained(error) from error
 
 
 def differences(connection: Connection) -> list[Any]:
@@ -83,6 +84,15 @@ def _work_on_fresh(url: str, revision: str | None) -> int:
             "Run `python -m server.registry.migrate --revision TEXT`, and look at what it wrote.\n"
         )
     return 1 if found else 0
+
+
+def _explained(error: DBAPIError) -> Error:
+    """With the database's own words, which the one who starts a server may read."""
+    meant = converted(error)
+    if not isinstance(meant, LinkError):
+        return meant
+    words = (str(error.orig).splitlines() or [""])[0]
+    return LinkError(f"The registry's database does not answer: {words}")
 
 
 @contextmanager

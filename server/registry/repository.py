@@ -225,7 +225,7 @@ class Registry:
         self,
         device_id: str,
         session_id: str,
-        online: bool,  # noqa: FBT001
+        online: bool,  # noqa: FBT001  the report itself, not a switch
         now_ms: int,
     ) -> DeviceRecord | None:
         """Whether the device is there is known; the farewell of an older session changes nothing.

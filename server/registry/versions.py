@@ -20,6 +20,7 @@ _SHOWN: Final = 10
 
 def add(session: Session, model: str, make: Callable[[int], NewVersion], now_ms: int) -> VersionRecord:
     """The next version of a model is in the tables, with its manifest and the blobs that it names."""
+    _queue_up(session, model)
     newest = session.scalar(select(func.max(VersionRow.version)).where(VersionRow.model == model))
     number = (newest or 0) + 1
     new = make(number)
@@ -46,6 +47,12 @@ def add(session: Session, model: str, make: Callable[[int], NewVersion], now_ms:
     session.flush()
     session.add_all(VersionBlobRow(digest=digest, model=model, version=number) for digest in sorted(digests))
     return version_record(row)
+
+
+def _queue_up(session: Session, model: str) -> None:
+    """Others that add to this model wait until this transaction ends; SQLite has one writer anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.execute(select(func.pg_advisory_xact_lock(func.hashtext(model))))
 
 
 def find(session: Session, model: str, version: int, *, lock: bool = False) -> VersionRow:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
 from common.errors import CapacityError, ConfigError, LinkError, NotFoundError
 
-_FULL = ("StorageFull", "os error 28", "QuotaExceeded", "os error 122")
+_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -32,11 +34,18 @@ def converted(digest: str) -> Iterator[None]:
             advice="Check its URL, owner and credentials.",
         ) from error
     except (BaseError, OSError) as error:
-        if any(sign in str(error) for sign in _FULL):
+        if _is_full(error):
             raise CapacityError(
                 "The blob store is full.", advice="Free room, or run `nestfleet gc`, then push again."
             ) from error
         raise LinkError(f"The blob store failed: {_first_line(error)}.") from error
+
+
+def _is_full(error: Exception) -> bool:
+    """The object store has no class of its own for it, but quotes the system's error number."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    return any(f"(os error {number})" in str(error) for number in _FULL)
 
 
 def _first_line(error: Exception) -> str:

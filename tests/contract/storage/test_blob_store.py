@@ -1,0 +1,133 @@
+"""What every blob store does, whatever lies under it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from common.digest import sha256_hex
+from common.errors import IntegrityError, InvalidInputError, NotFoundError
+from server.storage.object_store import open_blob_store
+from server.storage.port import BlobStore
+
+MISSING = sha256_hex(b"never stored")
+
+
+@pytest.fixture(params=["folder", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+    return open_blob_store(f"file://{tmp_path}/a folder/blobs" if request.param == "folder" else "memory://")
+
+
+async def joined(chunks: AsyncIterator[bytes]) -> tuple[bytes, list[int]]:
+    received = [chunk async for chunk in chunks]
+    return b"".join(received), [len(chunk) for chunk in received]
+
+
+def put(store: BlobStore, data: bytes) -> str:
+    digest = sha256_hex(data)
+    store.put(digest, data)
+    return digest
+
+
+def test_a_blob_comes_back_and_is_new_once(store: BlobStore) -> None:
+    data = b"weights" * 1000
+    digest = sha256_hex(data)
+    assert store.put(digest, data) is True
+    assert store.put(digest, data) is False
+    assert store.read(digest) == data
+    assert store.size_bytes(digest) == len(data)
+
+
+def test_bytes_under_a_foreign_name_are_refused_and_not_kept(store: BlobStore) -> None:
+    with pytest.raises(IntegrityError) as refused:
+        store.put(MISSING, b"something else")
+    assert (refused.value.expected, refused.value.actual) == (MISSING, sha256_hex(b"something else"))
+    assert list(store.list()) == []
+
+
+@pytest.mark.parametrize("name", ["", "../../etc/passwd", "A" * 64, "0" * 63, "0" * 64 + "\n", "/" * 64])
+def test_what_is_no_digest_is_refused_everywhere(store: BlobStore, name: str) -> None:
+    for call in (
+        lambda: store.put(name, b"x"),
+        lambda: store.read(name),
+        lambda: store.size_bytes(name),
+        lambda: store.modified_unix_ms(name),
+        lambda: store.delete(name),
+    ):
+        with pytest.raises(InvalidInputError):
+            call()
+
+
+async def test_an_unknown_blob_is_not_found(store: BlobStore) -> None:
+    for call in (store.read, store.size_bytes, store.modified_unix_ms):
+        with pytest.raises(NotFoundError):
+            call(MISSING)
+    with pytest.raises(NotFoundError):
+        await joined(store.stream(MISSING, offset_bytes=0, chunk_bytes=10))
+    store.delete(MISSING)
+
+
+@given(
+    data=st.binary(max_size=2000), offset=st.integers(0, 2000), chunk_bytes=st.integers(1, 700)
+)  # fmt: skip
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+async def test_a_stream_gives_the_rest_from_any_offset(
+    store: BlobStore, data: bytes, offset: int, chunk_bytes: int
+) -> None:
+    offset = min(offset, len(data))
+    digest = put(store, data)
+    rest, lengths = await joined(store.stream(digest, offset_bytes=offset, chunk_bytes=chunk_bytes))
+    assert rest == data[offset:]
+    assert all(length == chunk_bytes for length in lengths[:-1])
+    assert len(lengths) == -(-len(rest) // chunk_bytes)
+
+
+@pytest.mark.parametrize(("offset_bytes", "chunk_bytes"), [(6, 10), (-1, 10), (0, 0)])
+async def test_a_stream_outside_the_blob_is_refused(
+    store: BlobStore, offset_bytes: int, chunk_bytes: int
+) -> None:
+    digest = put(store, b"five!")
+    with pytest.raises(InvalidInputError):
+        await joined(store.stream(digest, offset_bytes=offset_bytes, chunk_bytes=chunk_bytes))
+
+
+async def test_a_deleted_blob_is_gone(store: BlobStore) -> None:
+    digest = put(store, b"x")
+    store.delete(digest)
+    with pytest.raises(NotFoundError):
+        store.read(digest)
+    assert list(store.list()) == []
+
+
+def test_the_list_has_every_blob_with_its_size_and_age(store: BlobStore) -> None:
+    before_ms = int(time.time() * 1000) - 1000
+    sizes = {put(store, bytes(size)): size for size in range(20)}
+    listed = list(store.list())
+    assert {blob.digest: blob.size_bytes for blob in listed} == sizes
+    for blob in listed:
+        assert before_ms <= blob.modified_unix_ms <= int(time.time() * 1000) + 1000
+        assert blob.modified_unix_ms == store.modified_unix_ms(blob.digest)
+
+
+def test_putting_again_makes_a_blob_young(store: BlobStore) -> None:
+    digest = put(store, b"orphan")
+    first_ms = store.modified_unix_ms(digest)
+    deadline = time.monotonic() + 5
+    while store.modified_unix_ms(digest) == first_ms and time.monotonic() < deadline:
+        store.put(digest, b"orphan")
+    assert store.modified_unix_ms(digest) > first_ms
+
+
+def test_writers_at_once_agree_and_one_of_them_was_first(store: BlobStore) -> None:
+    data = b"shared" * 50_000
+    digest = sha256_hex(data)
+    with ThreadPoolExecutor(8) as pool:
+        news = list(pool.map(lambda _: store.put(digest, data), range(16)))
+    assert news.count(True) == 1
+    assert store.read(digest) == data
