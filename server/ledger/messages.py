@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from nestfleet.v1 import control_pb2, fleet_pb2
+from nestfleet.v1 import catalog_pb2, control_pb2, fleet_pb2
 
 from common.errors import InvalidInputError
 from common.names import check_name, is_name
@@ -13,6 +13,7 @@ from server.registry.records import ReachedRecord, TransferRecord
 
 _MAX_ROWS: Final = 4096
 _MAX_LEVELS: Final = 8
+_MAX_VERSION: Final = 0x7FFFFFFF
 _MAX_COUNT: Final = 1 << 50  # a PiB, or as many blobs: beyond any device
 _KINDS: Final = {
     control_pb2.TRANSFER_KIND_BASE: Kind.BASE,
@@ -48,7 +49,7 @@ def totals(report: control_pb2.LedgerReport) -> list[TransferRecord]:
         )
         for total in report.totals
         if total.kind in _KINDS
-        and is_name(total.ref.model)
+        and _is_version(total.ref)
         and total.level <= _MAX_LEVELS
         and total.payload_bytes <= _MAX_COUNT
     ]
@@ -59,10 +60,14 @@ def reached(report: control_pb2.LedgerReport) -> list[ReachedRecord]:
     return [
         ReachedRecord(item.ref.model, item.ref.version, level)
         for item in report.reached
-        if is_name(item.ref.model)
+        if _is_version(item.ref)
         for level in sorted(set(item.levels[:_MAX_LEVELS]))
         if 1 <= level <= _MAX_LEVELS
     ]
+
+
+def _is_version(ref: catalog_pb2.VersionRef) -> bool:
+    return is_name(ref.model) and 1 <= ref.version <= _MAX_VERSION
 
 
 def savings_message(savings: Savings) -> fleet_pb2.Savings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Final
 
@@ -53,10 +54,10 @@ def draw(savings: Savings, path: Path, *, title: str = "Bytes moved over the air
     try:
         path.absolute().parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)
-    except (ValueError, PermissionError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+    except (ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise CapacityError(f"The disk has no room for {path}.") from error
         raise ConfigError(f"The picture cannot be written to {path}: {error}.") from error
-    except OSError as error:
-        raise CapacityError(f"The picture could not be written to {path}: {error.strerror}.") from error
 
 
 def _draw_moved(axes: Axes, savings: Savings) -> None:
