@@ -46,7 +46,7 @@ def models(
 def inspect(
     version: VersionArgument,
     *,
-    blocks: Annotated[bool, typer.Option("--blocks", help="List every block.")] = False,
+    blocks: Annotated[bool, typer.Option("--blocks", metavar="", help="List every block.")] = False,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
 ) -> None:

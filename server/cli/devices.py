@@ -52,15 +52,18 @@ def devices(
 def assign(
     version: VersionArgument,
     device_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="[DEVICE]...", help="The devices.", show_default=False)
+        list[str] | None, typer.Argument(metavar="DEVICE", help="The devices.", show_default=False)
     ] = None,
     *,
-    all_devices: Annotated[bool, typer.Option("--all", help="The whole fleet.", show_default=False)] = False,
+    all_devices: Annotated[
+        bool, typer.Option("--all", help="The whole fleet.", show_default=False, metavar="")
+    ] = False,
     max_level: Annotated[
         int, typer.Option(min=0, max=8, help="Highest level the devices may take; 0: no limit.")
     ] = 0,
     allow_older: Annotated[
-        bool, typer.Option("--allow-older", help="Also where a device has proven a newer version.")
+        bool,
+        typer.Option("--allow-older", metavar="", help="Also where a device has proven a newer version."),
     ] = False,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,

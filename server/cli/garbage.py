@@ -9,6 +9,7 @@ import typer
 from common.byte_sizes import format_bytes
 from server.cli.options import AsJson, Server
 from server.cli.output import print_json, print_line
+from server.cli.wording import count
 from server.client.connection import DEFAULT_SERVER
 from server.client.fleet import FleetClient
 
@@ -16,7 +17,7 @@ from server.client.fleet import FleetClient
 def gc(
     *,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Count, but delete nothing.", show_default=False)
+        bool, typer.Option("--dry-run", help="Count, but delete nothing.", show_default=False, metavar="")
     ] = False,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
@@ -28,5 +29,4 @@ def gc(
         print_json({"dry_run": dry_run, "blobs": reply.blobs, "freed_bytes": reply.freed_bytes})
         return
     verb = "Would free" if dry_run else "Freed"
-    blobs = "1 blob" if reply.blobs == 1 else f"{reply.blobs} blobs"
-    print_line(f"{verb} {blobs}, {format_bytes(reply.freed_bytes)}.")
+    print_line(f"{verb} {count(reply.blobs, 'blob')}, {format_bytes(reply.freed_bytes)}.")

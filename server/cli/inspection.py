@@ -13,7 +13,7 @@ from common.graph.model import Graph, Input, Output
 from common.manifest import Block
 from server.cli.output import print_line, print_table, printable, table
 from server.cli.plain import plain
-from server.cli.wording import level_list, percent, utc_time, version_name
+from server.cli.wording import count, level_list, percent, utc_time, version_name
 from server.client.fleet import VersionDetail
 
 
@@ -35,8 +35,8 @@ def print_inspection(detail: VersionDetail, graph: Graph, *, blocks: bool) -> No
         f"rounding, pushed {utc_time(version.created_unix_ms)} UTC"
     )
     print_line(
-        f"{version.sizes.weights:,} quantized weights and {version.sizes.floats:,} floats "
-        f"in {version.blocks} blocks, {version.blobs} blobs"
+        f"{count(version.sizes.weights, 'quantized weight')} and {count(version.sizes.floats, 'float')} "
+        f"in {count(version.blocks, 'block')}, {count(version.blobs, 'blob')}"
     )
     print_line(f"manifest {version.manifest_digest.hex()}\n")
     _print_sizes(version)
@@ -92,11 +92,10 @@ def _contents(block: Block) -> str:
         part.name if part.rows == part.shape[0] else f"{part.name}[{part.start}:{part.stop}]"
         for part in block.tensors
     ]
-    shown = ", ".join(printable(name) for name in parts[:2])
-    rest = len(parts[2:]) + len(block.floats)
-    if not shown:
-        return f"{rest} floats"
-    return f"{shown} and {rest} more" if rest else shown
+    rest = len(parts[1:]) + len(block.floats)
+    if not parts:
+        return count(rest, "float")
+    return f"{printable(parts[0])} and {rest} more" if rest else printable(parts[0])
 
 
 def _tensor_json(item: Input | Output) -> dict[str, Any]:

@@ -41,7 +41,13 @@ def _root(
     *,
     _version: Annotated[
         bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the release and exit."),
+        typer.Option(
+            "--version",
+            metavar="",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the release and exit.",
+        ),
     ] = False,
 ) -> None:
     """Nothing to do for all commands; the options are each command's own."""

@@ -1,4 +1,4 @@
-"""Progress of a push on stderr: bars on a terminal, a line per finished step elsewhere."""
+"""Progress of a push on stderr: bars on a terminal, a line per step elsewhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final, Self
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from common.byte_sizes import format_bytes
-from server.cli.output import notices
+from server.cli.output import notices, printable
 
 _TITLES: Final = {
     "export": "Export the graph",
@@ -26,7 +26,7 @@ class PushProgress:
         self._console = notices()
         self._live = self._console.is_terminal
         self._tasks: dict[str, TaskID] = {}
-        self._finished: set[str] = set()
+        self._newest = ""
         self._progress = Progress(
             SpinnerColumn(finished_text="[green]✓"),
             TextColumn("{task.description:<22}"),
@@ -44,22 +44,27 @@ class PushProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if error is None:
+            self._finish(self._newest)
         self._progress.stop()
 
     def __call__(self, step: str, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` of a step is done."""
+        """Show that ``done`` of ``total`` of a step is done; the steps before it are done whole."""
+        if step != self._newest:
+            self._finish(self._newest)
+            self._newest = step
+            title = _TITLES.get(step, printable(step)[:22])
+            self._tasks[step] = self._progress.add_task(title, amount="")
+            if not self._live:
+                self._console.print(f"{title} …", soft_wrap=True)
         amount = _amount(step, done, total)
-        if self._live:
-            self._draw(step, done, total, amount)
-        elif total and done >= total and step not in self._finished:
-            self._finished.add(step)
-            self._console.print(f"{_TITLES.get(step, step)}: {amount or 'done'}")
-
-    def _draw(self, step: str, done: int, total: int, amount: str) -> None:
-        if step not in self._tasks:
-            title = _TITLES.get(step, step[:22])
-            self._tasks[step] = self._progress.add_task(title, total=total or None, amount=amount)
         self._progress.update(self._tasks[step], completed=done, total=total or None, amount=amount)
+
+    def _finish(self, step: str) -> None:
+        if step in self._tasks:
+            task = next(task for task in self._progress.tasks if task.id == self._tasks[step])
+            total = task.total or 1
+            self._progress.update(task.id, completed=total, total=total)
 
 
 def _amount(step: str, done: int, total: int) -> str:

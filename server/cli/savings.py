@@ -39,10 +39,13 @@ def savings(
     if as_json:
         print_json(plain(reply))
         return
-    rows = [*reply.devices, reply.fleet]
-    _print_moved(rows)
-    print_line("")
-    _print_comparison(rows)
+    if reply.fleet.moved_bytes:
+        rows = [*reply.devices, reply.fleet]
+        _print_moved(rows)
+        print_line("")
+        _print_comparison(rows)
+    else:
+        print_line("Nothing was moved yet. Assign a version: nestfleet assign NAME --all")
     if plot:
         print_line(f"\nDrawn in {plot}.")
 
@@ -55,7 +58,7 @@ def _draw(fleet: fleet_pb2.Savings, path: Path) -> None:
 
 
 def _print_moved(rows: Sequence[fleet_pb2.Savings]) -> None:
-    grid = table("DEVICE", ">VERSIONS", ">MOVED", ">BASE", ">SHARDS", ">UPDATES", ">METADATA", ">AGAIN")
+    grid = table("DEVICE", ">VERSIONS", ">MOVED", ">BASE", ">SHARDS", ">UPDATES", ">METADATA", ">RESENT")
     for row in rows:
         parts = (
             row.moved_bytes,

@@ -45,10 +45,18 @@ def age(unix_ms: int, now_ms: int) -> str:
 
 
 def percent(part: int, whole: int) -> str:
-    """A share without decimals; "-" of nothing."""
-    return f"{100 * part / whole:.0f} %" if whole else "-"
+    """A share, to two digits where it is below one percent; "-" of nothing."""
+    if not whole:
+        return "-"
+    share = 100 * part / whole
+    return f"{share:.2g} %" if 0 < share < 1 else f"{share:.0f} %"
 
 
 def difference(part: int, whole: int) -> str:
     """How far ``part`` is below or above ``whole``: "-73 %", "+2 %"; "" of nothing."""
     return f"{100 * (part - whole) / whole:+.0f} %" if whole else ""
+
+
+def count(number: int, singular: str) -> str:
+    """A number with its noun: "1 block", "1,200 blocks"."""
+    return f"{number:,} {singular}" if number == 1 else f"{number:,} {singular}s"

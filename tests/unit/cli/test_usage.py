@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import pytest
+
+from server.cli.main import main
+
+
+def run(*arguments: str) -> int:
+    """The exit code of one command."""
+    with pytest.raises(SystemExit) as exit_info:
+        main(arguments)
+    return int(exit_info.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nothing"],
+        ["push"],
+        ["push", "net:make"],
+        ["push", "net:make", "--name", "a", "--min-agreement", "1.5"],
+        ["inspect"],
+        ["assign", "digits"],
+        ["assign", "digits", "board-1", "--all"],
+        ["assign", "digits", "--all", "--max-level", "9"],
+        ["devices", "--forget", "a", "--budget", "b=1MiB"],
+        ["models", "--what"],
+    ],
+)
+def test_wrong_usage_exits_with_2_and_leaves_stdout_empty(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == 2
+    captured = capsys.readouterr()
+    assert not captured.out
+    assert captured.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["models", "--server", "nowhere"], "no server address"),
+        (["models", "--server", ":50051"], "no server address"),
+        (["models", "--server", "board:0"], "no server address"),
+        (["models", "--delete", "Digits:1"], "no model name"),
+        (["models", "--delete", "digits"], "names no version"),
+        (["inspect", "digits:0"], "no version number"),
+        (["devices", "--budget", "board-1"], "no budget"),
+        (["devices", "--budget", "board-1=12MB"], "no size"),
+        (["devices", "--budget", "Board=1"], "no device name"),
+        (["savings", "--model", "a b"], "no model name"),
+        (["push", "net:make", "--name", "Digits"], "no model name"),
+        (["push", "net:make", "--name", "a", "--levels", "8,4"], "do not ascend"),
+        (["push", "net:make", "--name", "a", "--levels", "4,12"], "no levels"),
+        (["push", "net:make", "--name", "a", "--min-agreement", "0.5"], "needs labels"),
+        (["push", "net:make", "--name", "a", "--block-size", "huge"], "no size"),
+        (["server", "--listen", "nowhere"], "HOST:PORT"),
+        (["server", "--config", "/nonexistent.toml"], "cannot be read"),
+    ],
+)
+def test_a_wrong_value_is_one_clear_line_on_stderr(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments, "--json") == 1
+    captured = capsys.readouterr()
+    assert not captured.out
+    first, *advice = captured.err.splitlines()
+    assert first.startswith("error: ")
+    assert message in first
+    assert len(advice) <= 1
+
+
+def test_a_server_that_is_away_is_named_with_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("models", "--server", "127.0.0.1:1") == 1
+    first, advice = capsys.readouterr().err.splitlines()
+    assert first == "error: No server answers at 127.0.0.1:1."
+    assert "nestfleet server" in advice
+
+
+def test_the_release_can_be_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out.startswith("nestfleet ")
