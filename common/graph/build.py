@@ -6,7 +6,7 @@ anywhere but in the list of allowed operators.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +17,7 @@ from common.graph.check import check_graph
 from common.graph.model import Argument, Dtype, Graph, MemoryFormat, Node, State, StateRef, ValueRef
 from common.graph.operators import resolve
 from common.graph.ops import place
+from common.graph.plan import Lifetimes, lifetimes
 
 
 class StateSource(Protocol):
@@ -28,22 +29,14 @@ class StateSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Slot:
-    """Position of a value among a run's values."""
-
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Step:
-    """A node, ready to run: its callable, arguments with slots and states in them, and what ends with it."""
+    """A node, ready to run; references stay in its arguments, torch's own values are filled in."""
 
     node: Node
     function: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    target: int
-    frees: tuple[int, ...]
+    lifetimes: Lifetimes
 
 
 class Runner:
@@ -51,12 +44,11 @@ class Runner:
 
     def __init__(self, graph: Graph) -> None:
         check_graph(graph)
-        names = [*(item.name for item in graph.inputs), *(node.name for node in graph.nodes)]
-        self._slots = {name: index for index, name in enumerate(names)}
+        self._graph = graph
         self._states = {state.name: state for state in graph.states}
-        self._inputs = tuple(item.name for item in graph.inputs)
-        self._outputs = tuple(self._template(output.source) for output in graph.outputs)
-        self._steps = self._plan(graph)
+        self._steps = tuple(
+            _step(node, ends) for node, ends in zip(graph.nodes, lifetimes(graph), strict=True)
+        )
 
     def __call__(self, source: StateSource, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """The outputs in the graph's order.
@@ -71,64 +63,14 @@ class Runner:
             UnsupportedModelError: An operator fails; names it and its layer.
             CapacityError: An operator finds no memory.
         """
-        if len(inputs) != len(self._inputs):
-            raise InvalidInputError(f"The model takes {len(self._inputs)} inputs, not {len(inputs)}.")
-        values: list[Any] = [*inputs, *([None] * len(self._steps))]
+        if len(inputs) != len(self._graph.inputs):
+            raise InvalidInputError(f"The model takes {len(self._graph.inputs)} inputs, not {len(inputs)}.")
+        values = dict(zip((item.name for item in self._graph.inputs), inputs, strict=True))
+        run = _Run(source, self._states, values)
         with torch.inference_mode():
             for step in self._steps:
-                args = [self._fill(item, values, source) for item in step.args]
-                kwargs = {key: self._fill(item, values, source) for key, item in step.kwargs.items()}
-                values[step.target] = _call(step, args, kwargs)
-                for index in step.frees:
-                    values[index] = None
-            return tuple(self._fill(item, values, source) for item in self._outputs)
-
-    def _plan(self, graph: Graph) -> tuple[_Step, ...]:
-        last = dict.fromkeys(range(len(self._slots)), -1)
-        for index, node in enumerate(graph.nodes):
-            last[self._slots[node.name]] = index
-            last |= {
-                self._slots[item.name]: index for item in node.references() if isinstance(item, ValueRef)
-            }
-        for output in graph.outputs:
-            if isinstance(output.source, ValueRef):
-                last[self._slots[output.source.name]] = -1
-        ends: dict[int, list[int]] = {}
-        for slot, index in last.items():
-            ends.setdefault(index, []).append(slot)
-        return tuple(self._step(node, ends.get(index, ())) for index, node in enumerate(graph.nodes))
-
-    def _step(self, node: Node, frees: Sequence[int]) -> _Step:
-        return _Step(
-            node=node,
-            function=resolve(node.op, node.layer),
-            args=tuple(self._template(argument) for argument in node.args),
-            kwargs={key: self._template(argument) for key, argument in node.kwargs.items()},
-            target=self._slots[node.name],
-            frees=tuple(frees),
-        )
-
-    def _template(self, argument: Argument) -> Any:
-        match argument:
-            case ValueRef(name):
-                return _Slot(self._slots[name])
-            case StateRef(name):
-                return self._states[name]
-            case Dtype(name) | MemoryFormat(name):
-                return getattr(torch, name)
-            case tuple():
-                return [self._template(item) for item in argument]
-            case _:
-                return argument
-
-    def _fill(self, template: Any, values: list[Any], source: StateSource) -> Any:
-        if isinstance(template, _Slot):
-            return values[template.index]
-        if isinstance(template, State):
-            return _load(template, source)
-        if isinstance(template, list):
-            return [self._fill(item, values, source) for item in template]
-        return template
+                run.take(step)
+            return tuple(_tensor(run.fill(output.source), output.name) for output in self._graph.outputs)
 
 
 def build(graph: Graph) -> Runner:
@@ -139,6 +81,56 @@ def build(graph: Graph) -> Runner:
         UnsupportedModelError: An operator is not allowed, or not in this torch.
     """
     return Runner(graph)
+
+
+class _Run:
+    """One answer in the making: the values and states that are alive."""
+
+    def __init__(self, source: StateSource, states: dict[str, State], values: dict[str, Any]) -> None:
+        self._source = source
+        self._states = states
+        self._values = values
+        self._held: dict[str, torch.Tensor] = {}
+
+    def take(self, step: _Step) -> None:
+        for name in step.lifetimes.holds:
+            self._held[name] = self._state(name)
+        args = [self.fill(item) for item in step.args]
+        kwargs = {key: self.fill(item) for key, item in step.kwargs.items()}
+        self._values[step.node.name] = _call(step, args, kwargs)
+        for name in step.lifetimes.drops:
+            self._held.pop(name, None)
+        for name in step.lifetimes.frees:
+            del self._values[name]
+
+    def fill(self, template: Any) -> Any:
+        if isinstance(template, ValueRef):
+            return self._values[template.name]
+        if isinstance(template, StateRef):
+            return self._state(template.name)
+        if isinstance(template, list):
+            return [self.fill(item) for item in template]
+        return template
+
+    def _state(self, name: str) -> torch.Tensor:
+        held = self._held.get(name)
+        return _load(self._states[name], self._source) if held is None else held
+
+
+def _step(node: Node, ends: Lifetimes) -> _Step:
+    args = tuple(_template(argument) for argument in node.args)
+    kwargs = {key: _template(argument) for key, argument in node.kwargs.items()}
+    return _Step(node, resolve(node.op, node.layer), args, kwargs, ends)
+
+
+def _template(argument: Argument) -> Any:
+    match argument:
+        case Dtype(name) | MemoryFormat(name):
+            return getattr(torch, name)
+        case tuple():
+            return [_template(item) for item in argument]
+        case _:
+            return argument
 
 
 def _load(state: State, source: StateSource) -> torch.Tensor:
@@ -155,9 +147,15 @@ def _load(state: State, source: StateSource) -> torch.Tensor:
 def _call(step: _Step, args: list[Any], kwargs: dict[str, Any]) -> Any:
     try:
         return step.function(*args, **kwargs)
-    except (RuntimeError, TypeError, ValueError, IndexError, OverflowError, NotImplementedError) as error:
+    except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, MemoryError) as error:
         reason = str(error).partition("\n")[0][:300]
         message = f"Operator {step.node.op!r} in {place(step.node.layer)} failed: {reason}"
-        if "alloc" in reason:
+        if isinstance(error, MemoryError) or "alloc" in reason:
             raise CapacityError(message, advice="Send a smaller batch.") from error
         raise UnsupportedModelError(message) from error
+
+
+def _tensor(value: Any, name: str) -> torch.Tensor:
+    if not isinstance(value, torch.Tensor):
+        raise UnsupportedModelError(f"Output {name!r} of the graph is no tensor.")
+    return value

@@ -11,16 +11,28 @@ import torch
 from common.errors import UnsupportedModelError
 from common.graph.ops import GETITEM, check_op, place
 
+
+def _of_integers(function: Callable[..., int]) -> Callable[..., int]:
+    """The function, closed to what is no integer: a text times a large number would fill the memory."""
+
+    def checked(*sizes: object) -> int:
+        if not all(isinstance(size, int) for size in sizes):
+            raise TypeError("a size is no integer")
+        return function(*sizes)
+
+    return checked
+
+
 _PLAIN: Final[dict[str, Callable[..., Any]]] = {
     GETITEM: operator.getitem,
-    "sym.add": operator.add,
-    "sym.sub": operator.sub,
-    "sym.mul": operator.mul,
-    "sym.floordiv": operator.floordiv,
-    "sym.mod": operator.mod,
-    "sym.neg": operator.neg,
-    "sym.max": max,
-    "sym.min": min,
+    "sym.add": _of_integers(operator.add),
+    "sym.sub": _of_integers(operator.sub),
+    "sym.mul": _of_integers(operator.mul),
+    "sym.floordiv": _of_integers(operator.floordiv),
+    "sym.mod": _of_integers(operator.mod),
+    "sym.neg": _of_integers(operator.neg),
+    "sym.max": _of_integers(max),
+    "sym.min": _of_integers(min),
 }
 
 

@@ -19,9 +19,10 @@ SYMBOLIC_OPS: Final = frozenset(
 # Operator to its overloads; "" stands for "default".
 _ATEN: Final[dict[str, str]] = {
     # layers with a kernel of their own
-    "linear bilinear convolution embedding layer_norm group_norm batch_norm instance_norm rms_norm": "",
+    "linear bilinear convolution embedding _embedding_bag": "",
+    "layer_norm group_norm batch_norm instance_norm rms_norm": "",
     "scaled_dot_product_attention matmul mm bmm addmm baddbmm dot mv": "",
-    "addbmm addmv addr outer": "",
+    "addbmm addmv addr outer _cdist_forward _pdist_forward": "",
     # pooling and resampling
     "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d": "",
     "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d": "",
@@ -78,6 +79,7 @@ _ATEN: Final[dict[str, str]] = {
     "sort": "default stable",
     "argsort": "default stable",
     "native_layer_norm native_group_norm native_batch_norm _native_batch_norm_legit_no_training": "",
+    "_native_batch_norm_legit": "no_stats",
     "_fused_rms_norm _scaled_dot_product_flash_attention_for_cpu": "",
     # shape
     "reshape permute unsqueeze expand repeat t flip roll cat stack tile select_scatter": "",
@@ -92,15 +94,17 @@ _ATEN: Final[dict[str, str]] = {
     "repeat_interleave": "self_int",
     # indexing
     "index": "Tensor",
-    "index_select gather index_put take_along_dim scatter_add one_hot index_add": "",
+    "index_select gather index_put take_along_dim scatter_add one_hot index_add masked_scatter": "",
+    "scatter_reduce": "two",
     "scatter": "src value",
     "bucketize": "Tensor",
     "index_fill": "int_Scalar int_Tensor",
     # making tensors
-    "full full_like zeros zeros_like ones ones_like scalar_tensor eye": "",
+    "full full_like copy zeros zeros_like ones ones_like scalar_tensor eye": "",
     "new_full new_zeros new_ones": "",
     "arange": "default start start_step",
     "linspace": "",
+    "fill": "Scalar Tensor",
     "_to_copy sym_numel": "",
     "sym_size": "int",
 }

@@ -17,6 +17,7 @@ _WEIGHTS: Final[dict[str, tuple[Kind, int]]] = {
     "aten.conv2d.default": ("convolution", 1),
     "aten.conv3d.default": ("convolution", 1),
     "aten.embedding.default": ("embedding", 0),
+    "aten._embedding_bag.default": ("embedding", 0),
 }
 _TRANSPOSED: Final = 6  # argument of aten.convolution
 

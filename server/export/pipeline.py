@@ -15,6 +15,7 @@ from common.graph.ops import check_op
 from server.export.convert import Converter
 from server.export.examples import Examples, read_examples
 from server.export.exported import Exported
+from server.export.linear import as_linear
 from server.export.prune import prune, used_states
 from server.export.signature import graph_inputs, graph_outputs
 from server.export.states import FoundState, find_states, snapshot
@@ -50,13 +51,14 @@ def _assemble(program: ExportedProgram, examples: Examples) -> Exported:
     states = list(find_states(program))
     inputs, nodes, outputs = _compute(program, examples, states)
     sources = [output.source for output in outputs]
+    by_name = {found.name: found for found in reversed(states)}
+    nodes, turned = as_linear(prune(nodes, sources), {name: found.shape for name, found in by_name.items()})
     nodes = prune(nodes, sources)
     _check_ops(nodes)
-    by_name = {found.name: found for found in reversed(states)}
     used = [by_name[name] for name in used_states(nodes, sources)]
     if not nodes or not any(found.is_weight for found in used):
         raise InvalidInputError("The model is empty: its outputs depend on no operator with weights.")
-    pairs = [snapshot(found) for found in used]
+    pairs = [snapshot(found, turned=found.name in turned) for found in used]
     graph = Graph(inputs, tuple(state for state, _ in pairs), nodes, outputs)
     check_graph(graph)
     tensors = dict(zip(examples.names, examples.tensors, strict=True))

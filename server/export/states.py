@@ -32,6 +32,11 @@ class FoundState:
     kind: InputKind
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of its axes."""
+        return tuple(self.tensor.shape)
+
+    @property
     def is_weight(self) -> bool:
         """Whether it is a float that the model owns, not one that stands in its code."""
         return self.kind != InputKind.CONSTANT_TENSOR and self.tensor.is_floating_point()
@@ -55,8 +60,8 @@ def find_states(program: ExportedProgram) -> Iterator[FoundState]:
         yield FoundState(spec.arg.name, name, tensor, spec.kind)
 
 
-def snapshot(found: FoundState) -> tuple[State, torch.Tensor]:
-    """A state and a copy of its tensor on the CPU, contiguous.
+def snapshot(found: FoundState, *, turned: bool = False) -> tuple[State, torch.Tensor]:
+    """A state and a copy of its tensor on the CPU, contiguous, its two axes swapped where ``turned``.
 
     Raises:
         InvalidInputError: It has no values, or holds NaN or infinity.
@@ -67,7 +72,8 @@ def snapshot(found: FoundState) -> tuple[State, torch.Tensor]:
         raise UnsupportedModelError(f"Tensor {found.name!r} is {dtype}; tensors are one of {sorted(DTYPES)}.")
     if found.tensor.is_meta:
         raise InvalidInputError(f"Tensor {found.name!r} has no values (it is on the meta device).")
-    tensor = found.tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+    tensor = found.tensor.detach().cpu()
+    tensor = (tensor.t() if turned else tensor).clone(memory_format=torch.contiguous_format)
     _check_values(found, tensor)
     return State(found.name, dtype, tuple(tensor.shape)), tensor
 
