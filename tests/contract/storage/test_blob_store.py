@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,9 +20,25 @@ from server.storage.port import BlobStore
 MISSING = sha256_hex(b"never stored")
 
 
-@pytest.fixture(params=["folder", "memory"])
+# E.g. s3://BUCKET/PREFIX, with the AWS_* variables that reach it. What is under the prefix is deleted.
+S3_VARIABLE = "NESTFLEET_TEST_S3_URL"
+
+
+@pytest.fixture(params=["folder", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
+    if request.param == "s3":
+        return empty_s3()
     return open_blob_store(f"file://{tmp_path}/a folder/blobs" if request.param == "folder" else "memory://")
+
+
+def empty_s3() -> BlobStore:
+    url = os.environ.get(S3_VARIABLE)
+    if not url:
+        pytest.skip(f"{S3_VARIABLE} is not set")
+    store = open_blob_store(url)
+    for blob in list(store.list()):
+        store.delete(blob.digest)
+    return store
 
 
 async def joined(chunks: AsyncIterator[bytes]) -> tuple[bytes, list[int]]:
