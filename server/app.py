@@ -63,6 +63,7 @@ async def serve(settings: Settings, *, ready: Callable[[Addresses], None] | None
         ConflictError: An address is taken.
         LinkError: The database is away.
     """
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -110,6 +111,7 @@ async def running(settings: Settings) -> AsyncIterator[Addresses]:
             PublishServicer(publishing, block_size_bytes=settings.block_size_bytes),
         )
         stack.push_async_callback(rpc.stop)
+        stack.callback(publishing.cut)
         addresses = Addresses(await rpc.start(settings.listen), str(broker))
         if settings.ready_file is not None:
             stack.enter_context(_announced(settings.ready_file, addresses))

@@ -50,8 +50,14 @@ class Publishing:
         self._workspace = workspace
         self._limits = limits
         self._under_way = 0
+        self._feeds: set[ProgressFeed] = set()
         # A pool of its own: quantizing for minutes must not take the threads that answer everybody else.
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="quantize")
+
+    def cut(self) -> None:
+        """Work on pushes ends at its next step; none is waited for."""
+        for feed in self._feeds:
+            feed.stop()
 
     def close(self) -> None:
         """No push is worked on any more."""
@@ -118,6 +124,7 @@ class Publishing:
 
     async def _build(self, order: PushOrder, folder: Path) -> AsyncGenerator[Progress | VersionRecord, None]:
         feed = ProgressFeed()
+        self._feeds.add(feed)
         job = self._pool.submit(self._building.build, order, folder, feed.report)
         work = asyncio.wrap_future(job)
         try:
@@ -128,6 +135,7 @@ class Publishing:
             yield version
         finally:
             feed.stop()
+            self._feeds.discard(feed)
             if not job.cancel():
                 await asyncio.gather(work, return_exceptions=True)
 
