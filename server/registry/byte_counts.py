@@ -37,13 +37,9 @@ def record(
     if devices.find_or_none(session, device_id) is None:
         return False
     _check_ledger(session, device_id, ledger_id)
-    known = _known(session, _refs(totals) | _refs(levels))
-    for total in totals:
-        if (total.model, total.version) in known:
-            _raise_total(session, device_id, ledger_id, total)
-    for item in levels:
-        if (item.model, item.version) in known:
-            _add_reached(session, device_id, ledger_id, item, now_ms)
+    known = _known(session, {*map(_ref, totals), *map(_ref, levels)})
+    _raise_totals(session, device_id, ledger_id, [item for item in totals if _ref(item) in known])
+    _add_reached(session, device_id, ledger_id, [item for item in levels if _ref(item) in known], now_ms)
     return True
 
 
@@ -57,8 +53,8 @@ def _check_ledger(session: Session, device_id: str, ledger_id: str) -> None:
         raise CapacityError(f"{device_id} has started {ledgers} ledgers; no further one is kept.")
 
 
-def _refs(items: Sequence[TransferRecord] | Sequence[ReachedRecord]) -> set[tuple[str, int]]:
-    return {(item.model, item.version) for item in items}
+def _ref(item: TransferRecord | ReachedRecord) -> tuple[str, int]:
+    return item.model, item.version
 
 
 def _known(session: Session, refs: set[tuple[str, int]]) -> set[tuple[str, int]]:
@@ -68,22 +64,49 @@ def _known(session: Session, refs: set[tuple[str, int]]) -> set[tuple[str, int]]
     return refs & {(model, version) for model, version in rows}
 
 
-def _raise_total(session: Session, device_id: str, ledger_id: str, total: TransferRecord) -> None:
-    key = (device_id, ledger_id, total.model, total.version, total.kind, total.level)
-    row = session.get(TransferRow, key)
-    if row is None:
-        names = ("device_id", "ledger_id", "model", "version", "kind", "level")
-        row = TransferRow(**dict(zip(names, key, strict=True)), payload_bytes=0, blobs=0)
-        session.add(row)
-    row.payload_bytes = max(row.payload_bytes, total.payload_bytes)
-    row.blobs = max(row.blobs, total.blobs)
+def _raise_totals(session: Session, device_id: str, ledger_id: str, totals: Sequence[TransferRecord]) -> None:
+    query = select(TransferRow).where(TransferRow.device_id == device_id, TransferRow.ledger_id == ledger_id)
+    rows = {(row.model, row.version, row.kind, row.level): row for row in session.scalars(query)}
+    for total in totals:
+        key = (total.model, total.version, total.kind, total.level)
+        if key not in rows:
+            rows[key] = _new_row(device_id, ledger_id, total)
+            session.add(rows[key])
+        rows[key].payload_bytes = max(rows[key].payload_bytes, total.payload_bytes)
+        rows[key].blobs = max(rows[key].blobs, total.blobs)
 
 
-def _add_reached(session: Session, device_id: str, ledger_id: str, item: ReachedRecord, now_ms: int) -> None:
-    key = (device_id, ledger_id, item.model, item.version, item.level)
-    if session.get(ReachedRow, key) is None:
-        names = ("device_id", "ledger_id", "model", "version", "level")
-        session.add(ReachedRow(**dict(zip(names, key, strict=True)), since_unix_ms=now_ms))
+def _new_row(device_id: str, ledger_id: str, total: TransferRecord) -> TransferRow:
+    return TransferRow(
+        device_id=device_id,
+        ledger_id=ledger_id,
+        model=total.model,
+        version=total.version,
+        kind=total.kind,
+        level=total.level,
+        payload_bytes=0,
+        blobs=0,
+    )
+
+
+def _add_reached(
+    session: Session, device_id: str, ledger_id: str, levels: Sequence[ReachedRecord], now_ms: int
+) -> None:
+    query = select(ReachedRow.model, ReachedRow.version, ReachedRow.level).where(
+        ReachedRow.device_id == device_id, ReachedRow.ledger_id == ledger_id
+    )
+    known = {(model, version, level) for model, version, level in session.execute(query)}
+    for model, version, level in {(*_ref(item), item.level) for item in levels} - known:
+        session.add(
+            ReachedRow(
+                device_id=device_id,
+                ledger_id=ledger_id,
+                model=model,
+                version=version,
+                level=level,
+                since_unix_ms=now_ms,
+            )
+        )
 
 
 def transfers(session: Session, model: str) -> list[TransferRecord]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
 
 import obstore
 from obstore.exceptions import AlreadyExistsError
@@ -17,12 +19,18 @@ from server.storage.port import StoredBlob
 if TYPE_CHECKING:  # obstore has this name for type checkers alone
     from obstore import ObjectMeta
 
+_READERS: Final = 16  # reads at once; more streams take turns, chunk by chunk
+
+Arguments = TypeVarTuple("Arguments")
+Result = TypeVar("Result")
+
 
 class ObjectBlobStore:
     """Blobs under ``aa/bb/DIGEST`` of one object store."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="blob-reader")
 
     def put(self, digest: str, data: bytes) -> bool:
         """The blob is stored whole; a present one gets a new age, and is healed where it was damaged."""
@@ -70,15 +78,12 @@ class ObjectBlobStore:
         path = blob_path(digest)
         if chunk_bytes < 1:
             raise InvalidInputError("A chunk needs at least one byte.")
-        with converted(digest):
-            size_bytes = int((await obstore.head_async(self._store, path))["size"])
+        size_bytes = await self._in_thread(self.size_bytes, digest)
         if not 0 <= offset_bytes <= size_bytes:
             raise InvalidInputError(f"Offset {offset_bytes} lies outside a blob of {size_bytes} bytes.")
         for start in range(offset_bytes, size_bytes, chunk_bytes):
             end = min(start + chunk_bytes, size_bytes)
-            with converted(digest):
-                chunk = await obstore.get_range_async(self._store, path, start=start, end=end)
-            yield chunk.to_bytes()
+            yield await self._in_thread(self._range, path, start, end)
 
     def delete(self, digest: str) -> None:
         """The blob is not there."""
@@ -96,6 +101,14 @@ class ObjectBlobStore:
                     digest = meta["path"].rpartition("/")[2]
                     if is_digest(digest) and meta["path"] == blob_path(digest):
                         yield StoredBlob(digest, int(meta["size"]), _unix_ms(meta))
+
+    def _range(self, path: str, start: int, end: int) -> bytes:
+        with converted(path.rpartition("/")[2]):
+            return obstore.get_range(self._store, path, start=start, end=end).to_bytes()
+
+    async def _in_thread(self, work: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+        """Not by obstore's own coroutines: their threads outlive the loop, and can abort the process at exit."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, work, *arguments)
 
     def remove_leftovers(self, *, older_than_unix_ms: int) -> int:  # noqa: ARG002
         """None: an object store shows no unfinished object."""
