@@ -107,7 +107,7 @@ class ObjectBlobStore:
             return obstore.get_range(self._store, path, start=start, end=end).to_bytes()
 
     async def _in_thread(self, work: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
-        """Not by obstore's own coroutines: their threads outlive the loop, and can abort the process at exit."""
+        """Not by obstore's coroutines: their threads outlive the loop, and can abort a process at its end."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, work, *arguments)
 
     def remove_leftovers(self, *, older_than_unix_ms: int) -> int:  # noqa: ARG002
