@@ -19,11 +19,11 @@ from common.files import write_atomically
 from server.addresses import BrokerAddress, parse_broker_url
 from server.control.broker import EmbeddedBroker
 from server.control.desk import Desk
-from server.delivery.building import Building
-from server.delivery.enrolment import Enrolment
-from server.delivery.fetching import Fetching
+from server.delivery.build import Building
+from server.delivery.enrol import Enrolment
+from server.delivery.fetch import Fetching
 from server.delivery.order import Part
-from server.delivery.publishing import Publishing, PushLimits
+from server.delivery.publish import Publishing, PushLimits
 from server.delivery.workspace import Workspace
 from server.registry.repository import Registry
 from server.rpc.catalog import CatalogServicer

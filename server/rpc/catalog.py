@@ -10,7 +10,7 @@ from nestfleet.v1 import catalog_pb2, catalog_pb2_grpc
 
 from common.errors import InvalidInputError
 from common.names import check_name
-from server.delivery.fetching import manifest_frame
+from server.delivery.fetch import manifest_frame
 from server.registry.repository import Registry
 from server.rpc.convert import version_message
 

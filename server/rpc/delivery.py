@@ -10,8 +10,8 @@ from nestfleet.v1 import delivery_pb2, delivery_pb2_grpc
 
 from common.digest import from_wire
 from common.errors import ConflictError, InvalidInputError
-from server.delivery.enrolment import Enrolment
-from server.delivery.fetching import Fetching, manifest_frame
+from server.delivery.enrol import Enrolment
+from server.delivery.fetch import Fetching, manifest_frame
 from server.rpc.interceptor import abort_with
 
 

@@ -13,7 +13,7 @@ from common.channel import MAX_CHUNK_BYTES
 from common.errors import InvalidInputError
 from server.delivery.order import DEFAULT_ROUNDING, Part, PushOrder
 from server.delivery.progress import Progress
-from server.delivery.publishing import Publishing
+from server.delivery.publish import Publishing
 from server.rpc.convert import version_message
 
 _PARTS: Final[dict[int, Part]] = {

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from common.errors import CapacityError, LinkError
-from server.delivery.building import Building
+from server.delivery.build import Building
 from server.delivery.order import Part, PushOrder
 from server.delivery.progress import Progress, ProgressFeed
-from server.delivery.receiving import Receiving
+from server.delivery.receive import Receiving
 from server.delivery.workspace import Workspace
 from server.registry.records import VersionRecord
 

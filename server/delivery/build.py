@@ -13,7 +13,7 @@ from common.graph.codec import from_zstd
 from common.graph.ops import check_ops
 from common.manifest import BlobRef, to_json
 from server.delivery.agreement import check_weights
-from server.delivery.fetching import manifest_frame
+from server.delivery.fetch import manifest_frame
 from server.delivery.order import Part, PushOrder
 from server.quantize.pipeline import Order, Quantized, quantize
 from server.quantize.rounding import rounding

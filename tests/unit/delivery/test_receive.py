@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from common.errors import InvalidInputError
 from server.delivery.order import Part, PushOrder
-from server.delivery.receiving import Receiving
+from server.delivery.receive import Receiving
 
 
 def order_for(parts: dict[Part, bytes]) -> PushOrder:
