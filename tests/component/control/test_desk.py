@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import secrets
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -13,23 +15,42 @@ from nestfleet.v1 import catalog_pb2, control_pb2
 from common.clock import SystemClock
 from common.errors import ConflictError
 from common.topics import Topic, topic_for
-from server.addresses import BrokerAddress
+from server.addresses import BrokerAddress, parse_broker_url
 from server.control.broker import EmbeddedBroker
 from server.control.desk import Desk
 from server.registry.repository import Registry
 from tests.support.factories import make_version
 from tests.support.waiting import until
 
-STATE = topic_for("kitchen", Topic.STATE)
-PRESENCE = topic_for("kitchen", Topic.PRESENCE)
-ASSIGNMENT = topic_for("kitchen", Topic.ASSIGNMENT)
-LIMITS = topic_for("kitchen", Topic.LIMITS)
+# Of their own for each run: a broker outside keeps what earlier runs left.
+KITCHEN = f"kitchen-{secrets.token_hex(4)}"
+CELLAR = f"cellar-{secrets.token_hex(4)}"
+STATE = topic_for(KITCHEN, Topic.STATE)
+PRESENCE = topic_for(KITCHEN, Topic.PRESENCE)
+ASSIGNMENT = topic_for(KITCHEN, Topic.ASSIGNMENT)
+LIMITS = topic_for(KITCHEN, Topic.LIMITS)
+
+
+@pytest.fixture(params=["embedded", "external"])
+async def broker(request: pytest.FixtureRequest) -> AsyncIterator[BrokerAddress]:
+    if request.param == "embedded":
+        async with broker_on() as address:
+            yield address
+        return
+    url = os.environ.get("NESTFLEET_TEST_BROKER_URL")
+    if not url:
+        pytest.skip("NESTFLEET_TEST_BROKER_URL names no broker")
+    address = parse_broker_url(url)
+    yield address
+    async with device_at(address) as device:
+        for topic in Topic:
+            await device.publish(topic_for(KITCHEN, topic), b"", qos=1, retain=True)
 
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Registry:
     registry = Registry.open(f"sqlite:///{tmp_path / 'registry.sqlite'}")
-    registry.enrol("kitchen", "0" * 64, "0.1.0", "linux/x86_64", 1)
+    registry.enrol(KITCHEN, "0" * 64, "0.1.0", "linux/x86_64", 1)
     registry.add_version("digits", make_version("digits"))
     return registry
 
@@ -75,14 +96,14 @@ async def next_goal(client: aiomqtt.Client) -> bytes:
     return payload
 
 
-async def test_goals_reach_a_device_now_and_later(registry: Registry) -> None:
-    async with broker_on() as address, desk_at(registry, address) as desk:
+async def test_goals_reach_a_device_now_and_later(registry: Registry, broker: BrokerAddress) -> None:
+    async with desk_at(registry, broker) as desk:
         await until(lambda: desk.connected)
-        async with device_at(address, ASSIGNMENT) as early:
-            registry.assign(["kitchen"], "digits", 1, max_level=6, now_ms=5)
-            await desk.announce(["kitchen"])
+        async with device_at(broker, ASSIGNMENT) as early:
+            registry.assign([KITCHEN], "digits", 1, max_level=6, now_ms=5)
+            await desk.announce([KITCHEN])
             seen = control_pb2.Assignment.FromString(await next_goal(early))
-        async with device_at(address, ASSIGNMENT) as late:
+        async with device_at(broker, ASSIGNMENT) as late:
             assert control_pb2.Assignment.FromString(await next_goal(late)) == seen
     version = registry.get_version("digits")
     assert (seen.ref.model, seen.ref.version, seen.max_level, seen.generation) == ("digits", 1, 6, 1)
@@ -95,8 +116,8 @@ async def test_what_was_wanted_while_the_broker_was_away_is_stated_when_it_comes
         port = held.getsockname()[1]
     async with desk_at(registry, BrokerAddress("127.0.0.1", port)) as desk:
         registry.assign(None, "digits", now_ms=5)
-        registry.set_limits("kitchen", 77)
-        await desk.announce(["kitchen"])
+        registry.set_limits(KITCHEN, 77)
+        await desk.announce([KITCHEN])
         assert not desk.connected
         for _ in range(2):  # the second broker starts with nothing retained
             async with broker_on(f"127.0.0.1:{port}") as address, device_at(address, LIMITS) as device:
@@ -104,75 +125,82 @@ async def test_what_was_wanted_while_the_broker_was_away_is_stated_when_it_comes
                 assert (limits.memory_budget_bytes, limits.generation) == (77, 1)
 
 
-async def test_reports_reach_the_registry(registry: Registry) -> None:
-    async with broker_on() as address, desk_at(registry, address) as desk:
+async def test_reports_reach_the_registry(registry: Registry, broker: BrokerAddress) -> None:
+    async with desk_at(registry, broker) as desk:
         await until(lambda: desk.connected)
-        async with device_at(address) as device:
-            presence = control_pb2.Presence(device_id="kitchen", session_id="s1", online=True)
+        async with device_at(broker) as device:
+            presence = control_pb2.Presence(device_id=KITCHEN, session_id="s1", online=True)
             await device.publish(PRESENCE, presence.SerializeToString(), qos=1, retain=True)
-            state = control_pb2.DeviceState(device_id="kitchen", level=4)
+            state = control_pb2.DeviceState(device_id=KITCHEN, level=4)
             state.proven.CopyFrom(catalog_pb2.VersionRef(model="digits", version=1))
             await device.publish(STATE, state.SerializeToString(), qos=1, retain=True)
-            await until(lambda: registry.get_device("kitchen").proven == ("digits", 1))
-            await until(lambda: registry.get_device("kitchen").online)
-            ledger = control_pb2.LedgerReport(device_id="kitchen", ledger_id="l1")
+            await until(lambda: registry.get_device(KITCHEN).proven == ("digits", 1))
+            await until(lambda: registry.get_device(KITCHEN).online)
+            ledger = control_pb2.LedgerReport(device_id=KITCHEN, ledger_id="l1")
             ledger.totals.add(
                 ref=state.proven, kind=control_pb2.TRANSFER_KIND_BASE, level=4, payload_bytes=9, blobs=1
             )
-            topic = topic_for("kitchen", Topic.LEDGER)
+            topic = topic_for(KITCHEN, Topic.LEDGER)
             await device.publish(topic, ledger.SerializeToString(), qos=1, retain=True)
             await until(lambda: [item.payload_bytes for item in registry.transfers()] == [9])
 
 
-async def test_hostile_messages_change_nothing(registry: Registry, caplog: pytest.LogCaptureFixture) -> None:
-    async with broker_on() as address, desk_at(registry, address) as desk:
+async def test_hostile_messages_change_nothing(
+    registry: Registry, broker: BrokerAddress, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with desk_at(registry, broker) as desk:
         await until(lambda: desk.connected)
-        async with device_at(address) as device:
-            other = control_pb2.DeviceState(device_id="cellar").SerializeToString()
+        async with device_at(broker) as device:
+            other = control_pb2.DeviceState(device_id=CELLAR).SerializeToString()
             for payload in (b"\xff\xff\xff", other, bytes(300_000)):
                 await device.publish(STATE, payload, qos=1)
                 await until(lambda: "Ignored a message" in caplog.text)
                 caplog.clear()
-            assert registry.get_device("kitchen").state == b""
-            good = control_pb2.DeviceState(device_id="kitchen", level=8).SerializeToString()
+            assert registry.get_device(KITCHEN).state == b""
+            good = control_pb2.DeviceState(device_id=KITCHEN, level=8).SerializeToString()
             await device.publish(STATE, good, qos=1)
-            await until(lambda: registry.get_device("kitchen").state == good)
+            await until(lambda: registry.get_device(KITCHEN).state == good)
 
 
-async def test_a_new_connection_counts_those_as_online_who_say_so(registry: Registry) -> None:
-    registry.enrol("cellar", "1" * 64, "0.1.0", "linux/x86_64", 1)
-    registry.record_presence("kitchen", "s1", online=True, now_ms=2)
-    registry.record_presence("cellar", "s2", online=True, now_ms=2)
-    async with broker_on() as address:
-        async with device_at(address) as device:
-            presence = control_pb2.Presence(device_id="kitchen", session_id="s1", online=True)
-            await device.publish(PRESENCE, presence.SerializeToString(), qos=1, retain=True)
-        async with desk_at(registry, address):
-            await until(lambda: not registry.get_device("cellar").online)
-            await until(lambda: registry.get_device("kitchen").online)
-    assert registry.get_device("cellar").last_seen_unix_ms == 2
+async def test_a_new_connection_counts_those_as_online_who_say_so(
+    registry: Registry, broker: BrokerAddress
+) -> None:
+    registry.enrol(CELLAR, "1" * 64, "0.1.0", "linux/x86_64", 1)
+    registry.record_presence(KITCHEN, "s1", online=True, now_ms=2)
+    registry.record_presence(CELLAR, "s2", online=True, now_ms=2)
+    async with device_at(broker) as device:
+        presence = control_pb2.Presence(device_id=KITCHEN, session_id="s1", online=True)
+        await device.publish(PRESENCE, presence.SerializeToString(), qos=1, retain=True)
+    async with desk_at(registry, broker):
+        await until(lambda: not registry.get_device(CELLAR).online)
+        await until(lambda: registry.get_device(KITCHEN).online)
+    assert registry.get_device(CELLAR).last_seen_unix_ms == 2
 
 
-async def test_a_forgotten_device_leaves_nothing_at_the_broker(registry: Registry) -> None:
-    async with broker_on() as address, desk_at(registry, address) as desk:
+async def test_a_forgotten_device_leaves_nothing_at_the_broker(
+    registry: Registry, broker: BrokerAddress
+) -> None:
+    async with desk_at(registry, broker) as desk:
         await until(lambda: desk.connected)
-        registry.assign(["kitchen"], "digits", now_ms=5)
-        await desk.announce(["kitchen"])
-        registry.forget_device("kitchen")
-        async with device_at(address, ASSIGNMENT) as watcher:
+        registry.assign([KITCHEN], "digits", now_ms=5)
+        await desk.announce([KITCHEN])
+        registry.forget_device(KITCHEN)
+        async with device_at(broker, ASSIGNMENT) as watcher:
             await next_goal(watcher)
-            await desk.withdraw("kitchen")
+            await desk.withdraw(KITCHEN)
             assert await next_payload(watcher) == b""
 
 
-async def test_a_device_that_has_seen_more_than_the_registry_gets_its_goal_anew(registry: Registry) -> None:
-    async with broker_on() as address, desk_at(registry, address) as desk:
+async def test_a_device_that_has_seen_more_than_the_registry_gets_its_goal_anew(
+    registry: Registry, broker: BrokerAddress
+) -> None:
+    async with desk_at(registry, broker) as desk:
         await until(lambda: desk.connected)
-        registry.assign(["kitchen"], "digits", now_ms=5)
-        await desk.announce(["kitchen"])
-        async with device_at(address, ASSIGNMENT) as device:
+        registry.assign([KITCHEN], "digits", now_ms=5)
+        await desk.announce([KITCHEN])
+        async with device_at(broker, ASSIGNMENT) as device:
             assert control_pb2.Assignment.FromString(await next_goal(device)).generation == 1
-            state = control_pb2.DeviceState(device_id="kitchen", assignment_generation=40)
+            state = control_pb2.DeviceState(device_id=KITCHEN, assignment_generation=40)
             await device.publish(STATE, state.SerializeToString(), qos=1)
             assert control_pb2.Assignment.FromString(await next_goal(device)).generation > 40
 
