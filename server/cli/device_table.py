@@ -23,7 +23,7 @@ _PHASES: Final = {
 
 def print_devices(devices: Sequence[fleet_pb2.Device], *, now_ms: int) -> None:
     """The table on stdout; a device that never reported has dashes."""
-    grid = table("DEVICE", "LINK", "ASSIGNED", "RUNS", "LEVEL", "PHASE", ">WEIGHTS", ">BUDGET")
+    grid = table("DEVICE", "LINK", "ASSIGNED", "RUNS", "LEVEL", "PHASE", ">MEMORY")
     for device in devices:
         state = device.state
         grid.add_row(
@@ -33,8 +33,7 @@ def print_devices(devices: Sequence[fleet_pb2.Device], *, now_ms: int) -> None:
             printable(version_name(state.proven)),
             _levels(state),
             _phase(state),
-            format_bytes(state.resident_bytes) if state.resident_bytes else "-",
-            format_bytes(state.memory_budget_bytes) if state.memory_budget_bytes else "-",
+            _memory(state),
         )
     print_table(grid)
     _print_faults(devices)
@@ -47,17 +46,26 @@ def _link(device: fleet_pb2.Device, now_ms: int) -> Text:
 
 
 def _assigned(device: fleet_pb2.Device) -> str:
-    limit = f" (<={device.max_level})" if device.max_level else ""
+    limit = f" <={device.max_level}" if device.max_level else ""
     return version_name(device.assigned) + limit
 
 
 def _levels(state: control_pb2.DeviceState) -> str:
-    """The level that holds everywhere, and how many blocks are beyond it."""
+    """The lowest level of any block, and the highest where that differs."""
     if not state.level:
         return "-"
-    higher = sum(item.blocks for item in state.blocks if item.level > state.level)
-    blocks = sum(item.blocks for item in state.blocks)
-    return f"{state.level} ({higher}/{blocks} higher)" if higher else str(state.level)
+    highest = max((item.level for item in state.blocks if item.blocks), default=state.level)
+    return f"{state.level}-{highest}" if highest > state.level else str(state.level)
+
+
+def _memory(state: control_pb2.DeviceState) -> str:
+    """What weights take of their budget."""
+    if not state.resident_bytes:
+        return "-"
+    if not state.memory_budget_bytes:
+        return format_bytes(state.resident_bytes)
+    share = percent(state.resident_bytes, state.memory_budget_bytes)
+    return f"{share} of {format_bytes(state.memory_budget_bytes)}"
 
 
 def _phase(state: control_pb2.DeviceState) -> Text:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -47,13 +47,12 @@ def print_error(error: Error) -> None:
         console.print(f"  {printable(error.advice)}", soft_wrap=True)
 
 
-def table(*columns: str, title: str = "") -> Table:
-    """An empty table. Columns whose name starts with ">" are aligned right, for numbers."""
-    grid = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, title=title or None, title_justify="left"
-    )
-    for name in columns:
-        grid.add_column(name.removeprefix(">"), justify="right" if name.startswith(">") else "left")
+def table(*columns: str) -> Table:
+    """An empty table; the first column is never cut, and ">" before a name aligns right, for numbers."""
+    grid = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
+    for index, name in enumerate(columns):
+        justify: JustifyMethod = "right" if name.startswith(">") else "left"
+        grid.add_column(name.removeprefix(">"), justify=justify, no_wrap=index == 0)
     return grid
 
 

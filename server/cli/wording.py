@@ -49,12 +49,12 @@ def percent(part: int, whole: int) -> str:
     if not whole:
         return "-"
     share = 100 * part / whole
-    return f"{share:.2g} %" if 0 < share < 1 else f"{share:.0f} %"
+    return f"{share:.2g}%" if 0 < share < 1 else f"{share:.0f}%"
 
 
 def difference(part: int, whole: int) -> str:
-    """How far ``part`` is below or above ``whole``: "-73 %", "+2 %"; "" of nothing."""
-    return f"{100 * (part - whole) / whole:+.0f} %" if whole else ""
+    """How far ``part`` is below or above ``whole``: "-73%", "+2%"; "" of nothing."""
+    return f"{100 * (part - whole) / whole:+.0f}%" if whole else ""
 
 
 def count(number: int, singular: str) -> str:

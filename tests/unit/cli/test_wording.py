@@ -29,10 +29,10 @@ def test_times_are_utc_to_the_minute() -> None:
 @pytest.mark.parametrize(
     ("part", "whole", "share", "difference"),
     [
-        (27, 100, "27 %", "-73 %"),
-        (102, 100, "102 %", "+2 %"),
-        (15, 100_000, "0.015 %", "-100 %"),
-        (0, 9, "0 %", "-100 %"),
+        (27, 100, "27%", "-73%"),
+        (102, 100, "102%", "+2%"),
+        (15, 100_000, "0.015%", "-100%"),
+        (0, 9, "0%", "-100%"),
     ],
 )
 def test_shares(part: int, whole: int, share: str, difference: str) -> None:
