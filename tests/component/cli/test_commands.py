@@ -109,7 +109,7 @@ async def test_the_tables_hold_what_an_operator_looks_for(operator: Operator, sa
     pushed = await operator.run("push", saved, "--name", "digits")
     assert "digits:1 is published at levels 4,6,8" in pushed.out
     assert "nestfleet assign digits:1 --all" in pushed.out
-    assert "digits:1   4,6,8" in (await operator.run("models")).out
+    assert "digits:1  4,6,8" in (await operator.run("models")).out
     inspected = (await operator.run("inspect", "digits:1", "--blocks")).out
     for text in ("= in full", "one INT8 model", "[batch, 1, 8, 8]", "convolution.weight and"):
         assert text in inspected
