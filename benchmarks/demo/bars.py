@@ -1,0 +1,93 @@
+"""What the demo must reach, judged from its report. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from common.byte_sizes import format_bytes
+
+_MOST_OF_PAPER: Final = 0.87
+_MOST_METADATA: Final = 0.01
+_MOST_LOST_POINTS: Final[Mapping[str, float]] = {"8": 0.3, "6": 0.5, "4": 2.0}
+_LEAST_ACCURACY: Final = 0.98
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A claim with what was measured, as text, and whether it holds."""
+
+    claim: str
+    measured: str
+    limit: str
+    holds: bool
+
+
+def judge(report: Mapping[str, Any], fleet_size: int) -> tuple[Bar, ...]:
+    """All bars.
+
+    Args:
+        report: As in ``report.json``.
+        fleet_size: How many devices must have refused the spoilt version.
+    """
+    return (*_size_bars(report), *_accuracy_bars(report["accuracy"]), _refusal_bar(report, fleet_size))
+
+
+def _size_bars(report: Mapping[str, Any]) -> tuple[Bar, ...]:
+    full_bytes = report["full_wire_bytes"]
+    return (
+        _at_most(
+            "whole version against the paper's packing",
+            full_bytes / report["paper_packed_bytes"],
+            _MOST_OF_PAPER,
+        ),
+        _at_most(
+            "metadata against the whole version", report["metadata_wire_bytes"] / full_bytes, _MOST_METADATA
+        ),
+        _nothing("bytes on the wire to shrink", report["evict_wire_bytes"]),
+        _nothing("bytes on the wire to grow again", report["page_in_wire_bytes"]),
+        _less(
+            "bytes for version 2 against all of it", report["update_wire_bytes"], report["update_full_bytes"]
+        ),
+        _same("what moved is what the manifest names", full_bytes, report["full_named_bytes"]),
+    )
+
+
+def _accuracy_bars(accuracy: Mapping[str, float]) -> tuple[Bar, ...]:
+    fp32 = accuracy["fp32"]
+    trained = Bar("accuracy in FP32", f"{fp32:.2%}", f"≥ {_LEAST_ACCURACY:.0%}", fp32 >= _LEAST_ACCURACY)
+    return (trained, *(_accuracy_bar(fp32, accuracy[level], level) for level in _MOST_LOST_POINTS))
+
+
+def _accuracy_bar(fp32: float, measured: float, level: str) -> Bar:
+    lost_points = 100 * (fp32 - measured)
+    limit = _MOST_LOST_POINTS[level]
+    text = f"{measured:.2%} ({-lost_points:+.2f})"
+    return Bar(
+        f"accuracy at {level} bits, points lost to FP32", text, f"≤ {limit:.1f} lost", lost_points <= limit
+    )
+
+
+def _refusal_bar(report: Mapping[str, Any], fleet_size: int) -> Bar:
+    refused = len(report["rolled_back"])
+    claim = "boards that refused the spoilt version"
+    return Bar(claim, str(refused), f"all {fleet_size}", refused == fleet_size)
+
+
+def _at_most(claim: str, share: float, limit: float) -> Bar:
+    return Bar(claim, f"{share:.2%}", f"≤ {limit:.0%}", share <= limit)
+
+
+def _nothing(claim: str, size_bytes: int) -> Bar:
+    return Bar(claim, format_bytes(size_bytes), "0 B", size_bytes == 0)
+
+
+def _less(claim: str, size_bytes: int, limit_bytes: int) -> Bar:
+    return Bar(
+        claim, format_bytes(size_bytes), f"< {format_bytes(limit_bytes)}", 0 < size_bytes < limit_bytes
+    )
+
+
+def _same(claim: str, size_bytes: int, named_bytes: int) -> Bar:
+    return Bar(claim, f"{size_bytes} B", f"{named_bytes} B", size_bytes == named_bytes)

@@ -1,0 +1,84 @@
+"""``report.json``: every number that the run measured."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from nestfleet.v1 import catalog_pb2
+
+from benchmarks.demo.scenes.delivery import Delivered
+from benchmarks.demo.scenes.paging import Paged
+from benchmarks.demo.scenes.refusal import Refused
+from benchmarks.demo.scenes.update import Updated
+
+
+def sizes_part(sizes: catalog_pb2.SizeReport) -> dict[str, Any]:
+    """What version 1 weighs under other schemes, computed by the server at push."""
+    return {
+        "fp32_bytes": sizes.fp32_bytes,
+        "int8_bytes": sizes.int8_bytes,
+        "separate_models_bytes": sum(item.size_bytes for item in sizes.separate),
+        "paper_packed_bytes": sizes.paper_high_bytes + sizes.paper_low_bytes,
+        "full_named_bytes": sizes.base_bytes
+        + sum(item.size_bytes for item in sizes.shards)
+        + sizes.metadata_bytes,
+        "weights": sizes.weights,
+        "floats": sizes.floats,
+    }
+
+
+def delivery_part(delivered: Delivered, fp32_accuracy: float, largest: str) -> dict[str, Any]:
+    """What version 1 moved to the largest board, and what the fleet then answered."""
+    moved = delivered.moved
+    return {
+        "base_wire_bytes": moved.base_bytes,
+        "full_wire_bytes": moved.base_bytes + moved.shard_bytes + moved.metadata_bytes,
+        "metadata_wire_bytes": moved.metadata_bytes,
+        "retransmitted_bytes": moved.retransmitted_bytes,
+        "first_inference_seconds": delivered.start_to_answer_seconds[largest],
+        "first_inference_seconds_by_device": dict(delivered.start_to_answer_seconds),
+        "assign_to_answer_seconds": dict(delivered.assign_to_answer_seconds),
+        "assign_to_full_level_seconds": delivered.assign_to_full_seconds,
+        "accuracy": {"fp32": fp32_accuracy, **delivered.accuracy},
+    }
+
+
+def paging_part(paged: Paged) -> dict[str, Any]:
+    """What a smaller and again larger budget cost."""
+    before, low, restored = paged.accuracy
+    return {
+        "evict_wire_bytes": paged.evict_wire_bytes,
+        "page_in_wire_bytes": paged.page_in_wire_bytes,
+        "evict_freed_memory_bytes": paged.freed_bytes,
+        "evict_seconds": paged.evict_seconds,
+        "page_in_seconds": paged.page_in_seconds,
+        "paging_accuracy": {"before": before, "evicted": low, "restored": restored},
+        "answers_while_paging": paged.answers,
+    }
+
+
+def update_part(updated: Updated, fp32_accuracy: float) -> dict[str, Any]:
+    """What version 2 moved to the largest board."""
+    return {
+        "update_wire_bytes": updated.wire_bytes,
+        "update_full_bytes": updated.full_bytes,
+        "update_changed_blobs": updated.changed_blobs,
+        "update_blobs": updated.blobs,
+        "update_accuracy": {"fp32": fp32_accuracy, **updated.accuracy},
+    }
+
+
+def refusal_part(refused: Refused) -> dict[str, Any]:
+    """Who stayed on version 2, and why."""
+    return {
+        "rolled_back": sorted(refused.reasons),
+        "rolled_back_reasons": dict(refused.reasons),
+        "rolled_back_accuracy": dict(refused.accuracy),
+    }
+
+
+def write(path: Path, report: dict[str, Any]) -> None:
+    """Store the report."""
+    path.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")

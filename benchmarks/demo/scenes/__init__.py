@@ -1,0 +1,1 @@
+"""What happens in the demo, one module per scene. Each returns what it measured."""
