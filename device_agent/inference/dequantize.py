@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -15,26 +17,42 @@ _SHIFTS: Final = {width: torch.from_numpy(run_shifts(width)) for width in (4, 2,
 
 
 class Dequantizer:
-    """Writes ``scale * codes + offset``; not to be shared by threads.
+    """Makes one float weight at a time; not to be shared by threads.
 
-    Memory for intermediate values is kept from part to part: fresh pages cost as much as the arithmetic.
+    The memory for it, as large as the largest weight so far, stays for the next one: fresh pages from the
+    system take longer than the arithmetic.
     """
 
     def __init__(self) -> None:
-        self._scratch = [torch.empty(0, dtype=torch.uint8) for _ in range(2)]
+        self._weight = torch.empty(0)
+        self._codes = [torch.empty(0, dtype=torch.uint8) for _ in range(2)]
 
-    def write_rows(self, resident: ResidentPart, index: int, level: int, out: torch.Tensor) -> None:
-        """Write the weights of one part at a level.
+    def weight(
+        self, parts: Sequence[ResidentPart], levels: Sequence[int], *, highest_level: int
+    ) -> torch.Tensor:
+        """A whole weight, ``scale * codes + offset``.
 
         Args:
-            resident: The part; its codes are at ``level`` or above.
-            index: Position of ``level`` among the version's levels.
-            level: Bits per code to answer with; higher codes are lowered on the way.
-            out: float32 [rows, row weights], contiguous; overwritten.
+            parts: All its rows, in order.
+            levels: All levels of the version.
+            highest_level: Parts above it answer as if they were lowered to it.
+
+        Returns:
+            float32, of the tensor's shape, valid until the next call.
         """
-        affine = resident.affines[index]
-        out.copy_(self._signed_codes(resident.codes, level).view(out.shape))
-        out.mul_(_column(affine.scale)).add_(_column(affine.offset))
+        shape = parts[0].part.shape
+        count = math.prod(shape)
+        with torch.inference_mode():
+            if self._weight.numel() < count:
+                self._weight = torch.empty(count)
+            rows = self._weight[:count].view(shape[0], -1)
+            for resident in parts:
+                level = min(resident.codes.level, highest_level)
+                affine = resident.affines[levels.index(level)]
+                out = rows[resident.part.start : resident.part.stop]
+                out.copy_(self._signed_codes(resident.codes, level).view(out.shape))
+                out.mul_(_column(affine.scale)).add_(_column(affine.offset))
+            return rows.view(shape)
 
     def _signed_codes(self, packed: PackedCodes, level: int) -> torch.Tensor:
         """int8 [count], values in [-2**(level-1), 2**(level-1) - 1]; valid until the next call."""
@@ -42,24 +60,26 @@ class Dequantizer:
         codes = self._spread(packed.planes[0], widths[0], packed.count, into=0)
         for plane, width in zip(packed.planes[1:], widths[1:], strict=True):
             codes.bitwise_left_shift_(width).bitwise_or_(self._spread(plane, width, packed.count, into=1))
+        signed = self._buffer(1, packed.count)
         if level < packed.level:
-            codes.bitwise_right_shift_(packed.level - level)
-        return codes.sub_(1 << (level - 1)).view(torch.int8)
+            codes = torch.bitwise_right_shift(codes, packed.level - level, out=signed)
+        return torch.sub(codes, 1 << (level - 1), out=signed).view(torch.int8)
 
     def _spread(self, plane: NDArray[np.uint8], width_bits: int, count: int, *, into: int) -> torch.Tensor:
-        """The values of one plane, one per byte: uint8 [count] of scratch memory."""
+        """One plane's values, one per byte: uint8 [count] of scratch memory; at 8 bits the plane itself."""
+        tensor = torch.from_numpy(plane)
+        if width_bits == BYTE_BITS:
+            return tensor
         runs = BYTE_BITS // width_bits
         buffer = self._buffer(into, runs * plane.size)
-        if runs == 1:
-            return buffer.copy_(torch.from_numpy(plane))
-        torch.bitwise_right_shift(torch.from_numpy(plane), _SHIFTS[width_bits], out=buffer.view(runs, -1))
+        torch.bitwise_right_shift(tensor, _SHIFTS[width_bits], out=buffer.view(runs, -1))
         return buffer.bitwise_and_((1 << width_bits) - 1)[:count]
 
     def _buffer(self, index: int, size_bytes: int) -> torch.Tensor:
         """uint8 [size_bytes] of scratch memory."""
-        if self._scratch[index].numel() < size_bytes:
-            self._scratch[index] = torch.empty(size_bytes, dtype=torch.uint8)
-        return self._scratch[index][:size_bytes]
+        if self._codes[index].numel() < size_bytes:
+            self._codes[index] = torch.empty(size_bytes, dtype=torch.uint8)
+        return self._codes[index][:size_bytes]
 
 
 def _column(values: NDArray[np.float32]) -> torch.Tensor:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import numpy as np
@@ -11,6 +14,7 @@ from numpy.typing import NDArray
 
 from common.graph.build import build
 from common.graph.model import Graph
+from common.graph.uses import quantizable_states, weight_uses
 from device_agent.inference.dequantize import Dequantizer
 from device_agent.residency.resident import Snapshot
 
@@ -24,6 +28,8 @@ class Runtime:
 
     def __init__(self, graph: Graph) -> None:
         self._runner = build(graph)
+        self._passing = _passing_states(graph)
+        self._idle: deque[Dequantizer] = deque(maxlen=1)
 
     def run(
         self, snapshot: Snapshot, inputs: Sequence[NDArray[Any]], *, highest_level: int = 0
@@ -33,40 +39,56 @@ class Runtime:
         Args:
             snapshot: Weights of the graph.
             inputs: As ``common.graph.inputs.check_inputs`` gives them.
-            highest_level: See ``SnapshotSource``.
+            highest_level: Blocks above this level answer as if they were lowered to it; 0 for no limit.
         """
-        source = SnapshotSource(snapshot, highest_level=highest_level)
         tensors = [torch.from_numpy(np.require(array, requirements=["C", "W"])) for array in inputs]
-        return tuple(_to_numpy(output) for output in self._runner(source, *tensors))
+        with self._dequantizer() as dequantizer:
+            level = highest_level or snapshot.levels[-1]
+            source = _Source(snapshot, dequantizer, level, self._passing)
+            return tuple(_to_numpy(output) for output in self._runner(source, *tensors))
+
+    @contextlib.contextmanager
+    def _dequantizer(self) -> Iterator[Dequantizer]:
+        """One that is this run's alone; the memory of the last is kept for the next."""
+        try:
+            dequantizer = self._idle.pop()
+        except IndexError:
+            dequantizer = Dequantizer()
+        yield dequantizer
+        self._idle.append(dequantizer)
 
 
-class SnapshotSource:
+class _Source:
     """Weights of one snapshot; implements ``common.graph.build.StateSource``.
 
     Args:
-        snapshot: The weights; never changes, so one source serves one request in one state.
-        highest_level: Blocks above this level answer as if they were lowered to it; 0 for no limit.
+        snapshot: The weights; never changes, so that a request is answered from one state.
+        dequantizer: Not used elsewhere meanwhile.
+        highest_level: Blocks above this level answer as if they were lowered to it.
+        passing: See ``_passing_states``.
     """
 
-    def __init__(self, snapshot: Snapshot, *, highest_level: int = 0) -> None:
+    def __init__(
+        self, snapshot: Snapshot, dequantizer: Dequantizer, highest_level: int, passing: AbstractSet[str]
+    ) -> None:
         self._snapshot = snapshot
-        self._highest_level = highest_level or snapshot.levels[-1]
-        self._dequantizer = Dequantizer()
+        self._dequantizer = dequantizer
+        self._highest_level = highest_level
+        self._passing = passing
 
     def tensor(self, name: str) -> torch.Tensor:
         """A weight, buffer or constant of the graph; a quantized one is made anew at every call."""
         parts = self._snapshot.parts(name)
         if not parts:
             return torch.from_numpy(self._snapshot.blocks[self._snapshot.floats[name]].floats[name])
-        shape = parts[0].part.shape
-        weight = torch.empty(shape, dtype=torch.float32)
-        rows = weight.view(shape[0], -1)
-        for resident in parts:
-            level = min(resident.codes.level, self._highest_level)
-            index = self._snapshot.levels.index(level)
-            out = rows[resident.part.start : resident.part.stop]
-            self._dequantizer.write_rows(resident, index, level, out)
-        return weight
+        weight = self._dequantizer.weight(parts, self._snapshot.levels, highest_level=self._highest_level)
+        return weight if name in self._passing else weight.clone()
+
+
+def _passing_states(graph: Graph) -> frozenset[str]:
+    """States that one operator reads and neither it nor the runner keeps: they may share memory."""
+    uses = weight_uses(graph)
+    return frozenset(name for name in quantizable_states(graph) if len(uses[name]) == 1)
 
 
 def _to_numpy(output: torch.Tensor) -> NDArray[Any]:

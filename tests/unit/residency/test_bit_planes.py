@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -41,23 +40,22 @@ def test_widths_add_up_to_the_level() -> None:
     row_weights=st.integers(1, 19),
     seed=st.integers(0, 99),
 )
-def test_dequantized_rows_are_scale_times_codes_plus_offset(
+def test_a_dequantized_weight_is_scale_times_codes_plus_offset(
     level: int, lower: int, rows: int, row_weights: int, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     answered = max(2, level - lower)
+    levels = (level,) if answered == level else (answered, level)
     unsigned = rng.integers(0, 1 << level, rows * row_weights).astype(np.uint8)
-    draw = rng.standard_normal((2, rows)).astype(np.float32)
+    draws = rng.standard_normal((2, 2, rows)).astype(np.float32)
+    affines = tuple(Affine(draw[0], draw[1]) for draw in draws[: len(levels)])
     resident = ResidentPart(
-        TensorPart("t", (rows, row_weights), 0, rows),
-        pack_codes(unsigned, level),
-        (Affine(draw[0], draw[1]),),
+        TensorPart("t", (rows, row_weights), 0, rows), pack_codes(unsigned, level), affines
     )
-    out = torch.empty(rows, row_weights)
 
-    Dequantizer().write_rows(resident, 0, answered, out)
+    weight = Dequantizer().weight([resident], levels, highest_level=answered).numpy()
 
     codes = np.right_shift(unsigned.astype(np.int16) - (1 << (level - 1)), level - answered)
-    expected = codes.reshape(rows, row_weights).astype(np.float32) * draw[0][:, None] + draw[1][:, None]
-    np.testing.assert_array_equal(out.numpy(), expected)
+    scale, offset = draws[0][0][:, None], draws[0][1][:, None]
+    np.testing.assert_array_equal(weight, codes.reshape(rows, -1).astype(np.float32) * scale + offset)
     np.testing.assert_array_equal(unpack_codes(resident.codes), unsigned)
