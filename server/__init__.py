@@ -1,0 +1,1 @@
+"""What operators run: quantizer, registry, delivery, control, and the command line."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from benchmarks.models.resnet import resnet18
 from torch import nn
+
+from benchmarks.models.resnet import resnet18
 
 SEED = 7
 
