@@ -17,6 +17,7 @@ from common.graph.model import Graph, Input, Output
 from common.manifest import Manifest
 from device_agent.inference.answering import Answer, TensorSpec
 from device_agent.inference.binding import check_binding
+from device_agent.inference.threads import sleep_while_waiting
 from device_agent.residency.block_loader import ReadBlob
 from device_agent.residency.pager import Pager, PageReport
 
@@ -51,6 +52,7 @@ class ServedModel:
             IntegrityError: A blob is damaged, or the version's parts do not belong together.
             UnsupportedModelError: The graph uses what this agent cannot run.
         """
+        sleep_while_waiting()
         from device_agent.inference.runtime import Runtime  # noqa: PLC0415  torch takes a second to import
 
         graph = _graph(manifest, read)
