@@ -16,6 +16,7 @@ from torch import fx
 from common.errors import UnsupportedModelError
 from common.graph.model import Argument, Dtype, MemoryFormat, Node, ValueRef
 from common.graph.ops import GETITEM, place
+from server.export.trace import model_path
 
 _COPIES: Final = frozenset(
     {
@@ -132,7 +133,7 @@ def _layer(node: fx.Node) -> str:
     stack = node.meta.get("nn_module_stack") or {}
     paths = [str(path) for path, _ in stack.values()]
     path = paths[-1] if paths else ""
-    return "" if path.startswith("_empty_nn_module") else path.removeprefix("L['self'].")
+    return "" if path.startswith("_empty_nn_module") else model_path(path)
 
 
 def _argument(item: Any, values: Mapping[fx.Node, Argument], layer: str) -> Argument:

@@ -9,7 +9,7 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 
 from common.errors import InvalidInputError
-from common.graph.check import check_graph
+from common.graph.codec import from_json, to_json
 from common.graph.model import Argument, Graph, Input, Node, Output, StateRef, ValueRef
 from common.graph.ops import check_op
 from server.export.convert import Converter
@@ -60,11 +60,8 @@ def _assemble(program: ExportedProgram, examples: Examples) -> Exported:
         raise InvalidInputError("The model is empty: its outputs depend on no operator with weights.")
     pairs = [snapshot(found, turned=found.name in turned) for found in used]
     graph = Graph(inputs, tuple(state for state, _ in pairs), nodes, outputs)
-    check_graph(graph)
-    tensors = dict(zip(examples.names, examples.tensors, strict=True))
-    return Exported(
-        graph, {state.name: tensor for state, tensor in pairs}, tuple(tensors[item.name] for item in inputs)
-    )
+    graph = from_json(to_json(graph))  # the proof that the other side will read it
+    return Exported(graph, {state.name: tensor for state, tensor in pairs}, examples.tensors)
 
 
 def _compute(

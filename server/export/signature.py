@@ -15,6 +15,7 @@ from common.errors import UnsupportedModelError
 from common.graph.model import DTYPES, Argument, Input, Output, Shape, StateRef, ValueRef
 from server.export.examples import Examples
 from server.export.outputs import flatten
+from server.export.trace import model_path
 
 
 def graph_inputs(
@@ -25,10 +26,8 @@ def graph_inputs(
     Raises:
         UnsupportedModelError: The model fixes the batch size.
     """
-    keywords = tuple(program.call_spec.in_spec.children()[1].context)
-    names = (*examples.names[: len(examples.args)], *keywords)
     found = []
-    for placeholder, name in zip(program.graph_signature.user_inputs, names, strict=True):
+    for placeholder, name in zip(program.graph_signature.user_inputs, examples.names, strict=True):
         dtype, shape = _meta(placeholders[str(placeholder)])
         if shape[0] is not None:
             raise UnsupportedModelError(
@@ -53,7 +52,8 @@ def graph_outputs(program: ExportedProgram, yielded: Argument) -> tuple[Output, 
     for spec in specs:
         if spec.kind != OutputKind.USER_OUTPUT:
             raise UnsupportedModelError(
-                f"The model changes {spec.target!r} while it answers, which cannot be delivered.",
+                f"The model changes {model_path(spec.target or '')!r} while it answers,"
+                " which cannot be delivered.",
                 advice="Return the new value instead of storing it in the module.",
             )
     results = program.graph.output_node().args[0]

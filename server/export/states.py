@@ -11,6 +11,7 @@ from torch.export.graph_signature import InputKind
 
 from common.errors import InvalidInputError, UnsupportedModelError
 from common.graph.model import DTYPES, State
+from server.export.trace import model_path
 
 _KINDS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
@@ -55,8 +56,8 @@ def find_states(program: ExportedProgram) -> Iterator[FoundState]:
         target = spec.target or ""
         tensor = program.state_dict.get(target, program.constants.get(target))
         if spec.kind not in _KINDS or not isinstance(tensor, torch.Tensor):
-            raise UnsupportedModelError(f"The model reads {target!r}, which is no tensor.")
-        name = first_names.setdefault(_identity(tensor), target)
+            raise UnsupportedModelError(f"The model reads {model_path(target)!r}, which is no tensor.")
+        name = first_names.setdefault(_identity(tensor), model_path(target))
         yield FoundState(spec.arg.name, name, tensor, spec.kind)
 
 

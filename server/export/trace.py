@@ -5,17 +5,19 @@ from __future__ import annotations
 import contextlib
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import torch
 from torch import nn
-from torch.export import Dim, ExportedProgram, ShapesCollection, default_decompositions, export
+from torch.export import Dim, ExportedProgram, default_decompositions, export
 
 from common.errors import InvalidInputError, UnsupportedModelError
 from server.export.examples import Examples
 
 # A batch of one would be taken for a constant.
 _LEAST_BATCH: Final = 2
+_PREFIX: Final = "model"
 _KEPT: Final = (
     "linear",
     "bilinear",
@@ -100,11 +102,9 @@ def trace(model: nn.Module, examples: Examples) -> ExportedProgram:
     """
     if examples.batch < _LEAST_BATCH:
         examples = examples.resized(_LEAST_BATCH)
-    shapes: Any = ShapesCollection()  # type: ignore[no-untyped-call]
-    for tensor in examples.tensors:
-        shapes[tensor] = {0: Dim.AUTO}
+    shapes = (tuple({0: Dim.AUTO} for _ in examples.tensors),)
     try:
-        program = export(model, examples.args, examples.kwargs, dynamic_shapes=shapes, strict=False)
+        program = export(_ByPosition(model, examples), examples.tensors, dynamic_shapes=shapes, strict=False)
         lowered: ExportedProgram = program.run_decompositions(_decompositions())
     except Exception as error:  # torch.export raises what tracing the model's code raises
         raise UnsupportedModelError(
@@ -112,6 +112,24 @@ def trace(model: nn.Module, examples: Examples) -> ExportedProgram:
             advice="Take data-dependent branches and conversions to Python numbers out of forward.",
         ) from error
     return lowered
+
+
+class _ByPosition(nn.Module):
+    """The model with all inputs by position: ``torch.export`` mixes up open shapes of keyword arguments."""
+
+    def __init__(self, model: nn.Module, examples: Examples) -> None:
+        super().__init__()
+        self.model = model
+        self._examples = examples
+
+    def forward(self, *tensors: torch.Tensor) -> Any:
+        call = replace(self._examples, tensors=tensors)
+        return self.model(*call.args, **call.kwargs)
+
+
+def model_path(path: str) -> str:
+    """Path of a module or tensor in the model, from that in the traced program."""
+    return "" if path == _PREFIX else path.removeprefix(f"{_PREFIX}.")
 
 
 def _decompositions() -> dict[Any, Any]:

@@ -23,26 +23,28 @@ _DISCRETE_TOLERANCE: Final = 0.1  # share of indices and flags: an argmax may ti
 def verify(model: nn.Module, exported: Exported, examples: Examples) -> None:
     """Accept a graph that agrees with the model at the examples' batch size, at one more, and at one.
 
-    A batch size at which the model itself fails is left out, except the examples' own.
+    A batch of one is left out where the model itself fails at it.
 
     Raises:
-        UnsupportedModelError: It answers otherwise; names output and batch size.
+        UnsupportedModelError: It answers otherwise; names output and batch size. Or the model has one only.
     """
     runner = build(exported.graph)
     for batch in dict.fromkeys((examples.batch, examples.batch + 1, 1)):
         resized = examples.resized(batch)
         try:
             expected = call(model, resized)
-        except InvalidInputError:
-            if batch == examples.batch:
-                raise
-            continue
+        except InvalidInputError as error:
+            if batch == 1 != examples.batch:
+                continue
+            raise UnsupportedModelError(
+                f"The model answers at batch size {examples.batch}, but not at {batch}: {error.message}",
+                advice="Use x.shape[0] or -1 in forward where a batch size is written as a number.",
+            ) from error
         _compare(runner, exported, resized, expected)
 
 
 def _compare(runner: Runner, exported: Exported, examples: Examples, expected: Any) -> None:
-    tensors = dict(zip(examples.names, examples.tensors, strict=True))
-    actual = runner(exported, *(tensors[item.name] for item in exported.graph.inputs))
+    actual = runner(exported, *examples.tensors)
     wanted = [leaf for _, leaf in flatten(expected)]
     for output, seen, leaf in zip(exported.graph.outputs, actual, wanted, strict=True):
         error, tolerance = _error(seen, leaf), _tolerance(exported, seen)
