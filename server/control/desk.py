@@ -1,25 +1,21 @@
-"""Between the registry and the broker: goals go out as retained messages, reports come in."""
+"""The control side of the server: one connection to the broker, goals out, reports in."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable
 
 from nestfleet.v1 import control_pb2
 
 from common.clock import Clock
-from common.errors import Error, InvalidInputError, LinkError, NotFoundError
 from common.topics import subscription
 from server.addresses import BrokerAddress
-from server.control.goals import goals, no_goals
+from server.control.announcer import Announcer
+from server.control.intake import Intake
 from server.control.link import BrokerLink
-from server.control.reports import REPORT_TOPICS, Report, read_report, version_named
-from server.ledger.recording import record
+from server.control.reports import REPORT_TOPICS
 from server.registry.records import DeviceRecord
 from server.registry.repository import Registry
-
-_log = logging.getLogger(__name__)
 
 
 class Desk:
@@ -29,15 +25,14 @@ class Desk:
     """
 
     def __init__(self, registry: Registry, clock: Clock, broker: BrokerAddress) -> None:
-        self._registry = registry
-        self._clock = clock
-        self._stated: dict[str, int] = {}
+        self._announcer = Announcer(registry, self._publish)
+        self._intake = Intake(registry, clock, self._on_state)
         self._link = BrokerLink(
             broker,
             [subscription(topic) for topic in REPORT_TOPICS],
-            on_open=self._count_nobody,
-            on_connect=self._state_all,
-            on_message=self.take,
+            on_open=self._intake.count_nobody,
+            on_connect=self._announcer.announce_all,
+            on_message=self._intake.take,
         )
 
     @property
@@ -47,87 +42,19 @@ class Desk:
 
     async def run(self) -> None:
         """Serve until cancelled."""
-        await self._link.run()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._link.run())
+            tasks.create_task(self._announcer.run())
 
-    async def announce(self, device_ids: Iterable[str]) -> None:
-        """The broker retains what the registry wants of these devices, now or after the next connection."""
-        try:
-            for device_id in device_ids:
-                await self._state(device_id)
-        except LinkError as error:
-            _log.warning("Goals wait for the next connection: %s", error)
+    def announce(self, device_ids: Iterable[str]) -> None:
+        """What is retained for these devices will be what the registry wants; nothing, for forgotten ones."""
+        self._announcer.announce(device_ids)
 
-    async def withdraw(self, device_id: str) -> None:
-        """The broker retains nothing that is wanted of a forgotten device."""
-        try:
-            for topic, payload in no_goals(device_id).items():
-                await self._link.publish(topic, payload)
-        except LinkError as error:
-            _log.warning("A forgotten device's goals stay at the broker: %s", error)
+    async def _publish(self, topic: str, payload: bytes) -> None:
+        await self._link.publish(topic, payload)
 
-    async def take(self, topic: str, payload: bytes) -> None:
-        """The registry knows what a message reports; one that makes no sense is logged and passed over."""
-        try:
-            report = read_report(topic, payload)
-            if report is not None:
-                device = await asyncio.to_thread(self._record, report)
-                if device and device.assignment_generation > self._stated.get(device.device_id, 0):
-                    await self.announce([device.device_id])
-        except InvalidInputError as error:
-            _log.warning("Ignored a message on %.200s: %s", topic, error)
-        except Error as error:
-            _log.warning("A report on %.200s is lost, the next one counts: %s", topic, error)
-        except Exception:  # noqa: BLE001  # a report must not end the connection
-            _log.exception("A report on %.200s is lost, the next one counts", topic)
-
-    async def _count_nobody(self) -> None:
-        """Nobody counts as online: who is, says so again, or has it said by the broker's retained message."""
-        for device in await asyncio.to_thread(self._registry.list_devices):
-            if device.online:
-                await asyncio.to_thread(
-                    self._registry.record_presence,
-                    device.device_id,
-                    device.session_id,
-                    online=False,
-                    now_ms=device.last_seen_unix_ms,
-                )
-
-    async def _state_all(self) -> None:
-        devices = await asyncio.to_thread(self._registry.list_devices)
-        for device in devices:
-            await self._state(device.device_id)
-
-    async def _state(self, device_id: str) -> None:
-        """Publish until the registry wants nothing newer, so that the last of several writers is right."""
-        stated: tuple[int, int] | None = None
-        while True:
-            try:
-                device = await asyncio.to_thread(self._registry.get_device, device_id)
-            except NotFoundError:
-                return
-            wanted = (device.assignment_generation, device.limits_generation)
-            if wanted == stated:
-                return
-            for topic, payload in goals(device).items():
-                await self._link.publish(topic, payload)
-            stated = wanted
-            self._stated[device_id] = device.assignment_generation
-
-    def _record(self, report: Report) -> DeviceRecord | None:
-        now_ms = self._clock.unix_ms()
-        match report:
-            case control_pb2.DeviceState():
-                return self._registry.record_state(
-                    report.device_id,
-                    report.SerializeToString(),
-                    version_named(report.proven),
-                    now_ms,
-                    seen_generation=report.assignment_generation,
-                )
-            case control_pb2.Presence():
-                return self._registry.record_presence(
-                    report.device_id, report.session_id, online=report.online, now_ms=now_ms
-                )
-            case control_pb2.LedgerReport():
-                record(self._registry, report, now_ms)
-        return None
+    def _on_state(self, state: control_pb2.DeviceState, device: DeviceRecord) -> None:
+        """A device that has seen more than was ever stated, so that the registry caught up, gets its goal."""
+        seen = state.assignment_generation
+        if device.assignment_generation > seen >= self._announcer.stated_generation(device.device_id):
+            self.announce([device.device_id])

@@ -56,7 +56,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
             allow_older=request.allow_older,
             now_ms=self._clock.unix_ms(),
         )
-        await self._desk.announce(record.device_id for record in records)
+        self._desk.announce(record.device_id for record in records)
         return fleet_pb2.AssignResponse(devices=[device_message(record) for record in records])
 
     async def SetLimits(
@@ -66,7 +66,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
         record = await asyncio.to_thread(
             self._registry.set_limits, request.device_id, request.memory_budget_bytes
         )
-        await self._desk.announce([record.device_id])
+        self._desk.announce([record.device_id])
         return fleet_pb2.SetLimitsResponse(device=device_message(record))
 
     async def ForgetDevice(
@@ -74,7 +74,7 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
     ) -> fleet_pb2.ForgetDeviceResponse:
         """Frees a device id."""
         await asyncio.to_thread(self._registry.forget_device, request.device_id)
-        await self._desk.withdraw(request.device_id)
+        self._desk.announce([request.device_id])
         return fleet_pb2.ForgetDeviceResponse()
 
     async def GetSavings(

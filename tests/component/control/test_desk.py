@@ -101,7 +101,7 @@ async def test_goals_reach_a_device_now_and_later(registry: Registry, broker: Br
         await until(lambda: desk.connected)
         async with device_at(broker, ASSIGNMENT) as early:
             registry.assign([KITCHEN], "digits", 1, max_level=6, now_ms=5)
-            await desk.announce([KITCHEN])
+            desk.announce([KITCHEN])
             seen = control_pb2.Assignment.FromString(await next_goal(early))
         async with device_at(broker, ASSIGNMENT) as late:
             assert control_pb2.Assignment.FromString(await next_goal(late)) == seen
@@ -117,7 +117,7 @@ async def test_what_was_wanted_while_the_broker_was_away_is_stated_when_it_comes
     async with desk_at(registry, BrokerAddress("127.0.0.1", port)) as desk:
         registry.assign(None, "digits", now_ms=5)
         registry.set_limits(KITCHEN, 77)
-        await desk.announce([KITCHEN])
+        desk.announce([KITCHEN])
         assert not desk.connected
         for _ in range(2):  # the second broker starts with nothing retained
             async with broker_on(f"127.0.0.1:{port}") as address, device_at(address, LIMITS) as device:
@@ -183,11 +183,11 @@ async def test_a_forgotten_device_leaves_nothing_at_the_broker(
     async with desk_at(registry, broker) as desk:
         await until(lambda: desk.connected)
         registry.assign([KITCHEN], "digits", now_ms=5)
-        await desk.announce([KITCHEN])
-        registry.forget_device(KITCHEN)
+        desk.announce([KITCHEN])
         async with device_at(broker, ASSIGNMENT) as watcher:
             await next_goal(watcher)
-            await desk.withdraw(KITCHEN)
+            registry.forget_device(KITCHEN)
+            desk.announce([KITCHEN])
             assert await next_payload(watcher) == b""
 
 
@@ -197,12 +197,13 @@ async def test_a_device_that_has_seen_more_than_the_registry_gets_its_goal_anew(
     async with desk_at(registry, broker) as desk:
         await until(lambda: desk.connected)
         registry.assign([KITCHEN], "digits", now_ms=5)
-        await desk.announce([KITCHEN])
+        desk.announce([KITCHEN])
         async with device_at(broker, ASSIGNMENT) as device:
             assert control_pb2.Assignment.FromString(await next_goal(device)).generation == 1
             state = control_pb2.DeviceState(device_id=KITCHEN, assignment_generation=40)
             await device.publish(STATE, state.SerializeToString(), qos=1)
-            assert control_pb2.Assignment.FromString(await next_goal(device)).generation > 40
+            while control_pb2.Assignment.FromString(await next_goal(device)).generation <= 40:
+                pass
 
 
 async def test_a_taken_port_is_said() -> None:
