@@ -1,0 +1,217 @@
+"""The agent, whole, on whatever ports it is given: what `app` runs on a board, and tests run in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from common.clock import Clock
+from common.errors import ConflictError
+from device_agent.inbox import Inbox
+from device_agent.link.addresses import BrokerAddress, parse_broker_url, parse_host_port
+from device_agent.link.backoff import Backoff
+from device_agent.link.control import ControlLink, Listener
+from device_agent.link.enrolment import Enrolment
+from device_agent.link.server import ServerLink
+from device_agent.residency.sensors import MemorySensor, derive_budget_bytes
+from device_agent.settings import Settings
+from device_agent.store.records import Broker
+from device_agent.store.store import Store
+from device_agent.update.budget import Budget
+from device_agent.update.fetcher import Fetcher
+from device_agent.update.keeper import Keeper
+from device_agent.update.pacing import Pacer
+from device_agent.update.progress import Progress
+from device_agent.update.reporter import Reporter
+from device_agent.update.served import Load
+from device_agent.update.startup import Startup
+from device_agent.update.status import Status, take_status, to_tree
+from device_agent.update.updater import Updater
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """The ports.
+
+    Attributes:
+        server: Bytes and enrolment.
+        control: Goals and reports.
+        load: Brings a version into memory.
+        memory: What the board has.
+        clock: Time.
+        backoff: Makes the waits between two tries.
+        started_unix_ms: When the process began.
+        session_id: Random per process.
+    """
+
+    server: ServerLink
+    control: ControlLink
+    load: Load
+    memory: MemorySensor
+    clock: Clock
+    backoff: Callable[[], Backoff]
+    started_unix_ms: int
+    session_id: str
+
+
+class Agent:
+    """Everything between the ports.
+
+    Args:
+        settings: What somebody set.
+        store: The device's disk.
+        outside: The ports.
+
+    Attributes:
+        keeper: What answers.
+        budget: Memory for weights.
+        inference_url: Where the device answers, once that is known.
+    """
+
+    def __init__(self, settings: Settings, store: Store, outside: Outside) -> None:
+        self._settings = settings
+        self._store = store
+        self._outside = outside
+        self._refused: ConflictError | None = None
+        self._over = asyncio.Event()
+        self._first_inference_seconds = 0.0
+        self.inference_url = ""
+        self._reporter = Reporter(
+            outside.control,
+            store,
+            outside.clock,
+            take=self.status,
+            heartbeat_seconds=settings.heartbeat_seconds,
+        )
+        self._progress = Progress(self._reporter.changed)
+        self.keeper = Keeper(outside.load, store.blobs.read, self._switched)
+        self.budget = self._make_budget()
+        self._updater = self._make_updater()
+        self._enrolment = Enrolment(
+            outside.server,
+            store.state,
+            outside.backoff(),
+            on_enrolled=self._enrolled,
+            on_refused=self._on_refused,
+        )
+
+    async def run(self) -> None:
+        """What is on the disk answers, then the agent follows its goal, until cancelled.
+
+        Raises:
+            ConflictError: Another device has this id, and there is nothing here to go on with.
+        """
+        await Startup(self._store, self.keeper, self.budget, self._progress).run()
+        inbox = Inbox(
+            self._store.state.record.device_id, on_goal=self._updater.take_goal, on_limit=self.budget.limit
+        )
+        listener = Listener(inbox.take, self._where, self._enrolment.ask)
+        works: list[Coroutine[Any, Any, None]] = [
+            self._updater.run(),
+            self._reporter.run(),
+            self.budget.watch(),
+            self._outside.control.run(listener),
+            self._enrolment.run(),
+            self._until_over(),
+        ]
+        tasks = [asyncio.create_task(work) for work in works]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def status(self) -> Status:
+        """The state at this moment. Looks at the disk."""
+        return take_status(
+            self._store,
+            self.keeper,
+            self._progress,
+            session_id=self._outside.session_id,
+            budget_bytes=self.budget.bytes,
+            inference_url=self.inference_url,
+            first_inference_seconds=self._first_inference_seconds,
+        )
+
+    def status_tree(self) -> dict[str, Any]:
+        """The state as JSON can carry it."""
+        connected = self._outside.control.connected
+        return to_tree(self.status(), self._store.ledger.totals(), broker_connected=connected)
+
+    def _make_budget(self) -> Budget:
+        settings = self._settings
+        budget = Budget(
+            fixed_bytes=settings.memory_budget_bytes,
+            board_bytes=lambda: derive_budget_bytes(
+                self._outside.memory.limit_bytes(), settings.reserve_bytes
+            ),
+            file=settings.budget_file,
+            on_change=self._budget_changed,
+        )
+        budget.limit(self._store.state.record.limit_bytes)
+        return budget
+
+    def _make_updater(self) -> Updater:
+        settings = self._settings
+        fetcher = Fetcher(
+            self._outside.server,
+            self._store,
+            pacer=Pacer(settings.download_limit_bytes_per_second),
+            disk_reserve_bytes=settings.disk_reserve_bytes,
+            on_progress=self._reporter.changed,
+        )
+        return Updater(
+            store=self._store,
+            keeper=self.keeper,
+            fetcher=fetcher,
+            budget=self.budget,
+            progress=self._progress,
+            backoff=self._outside.backoff(),
+            on_change=self._reporter.changed,
+        )
+
+    def _where(self) -> BrokerAddress | None:
+        """The broker, for a device that is enrolled; the settings' word counts more than the server's."""
+        broker = self._store.state.record.broker
+        if broker is None or self._refused is not None:
+            return None
+        if self._settings.broker_url:
+            return parse_broker_url(self._settings.broker_url)
+        host = broker.host or parse_host_port(self._settings.server)[0]
+        return BrokerAddress(host, broker.port, broker.tls)
+
+    def _switched(self) -> None:
+        if not self._first_inference_seconds:
+            since_ms = self._outside.clock.unix_ms() - self._outside.started_unix_ms
+            self._first_inference_seconds = max(since_ms, 1) / 1000
+        self._reporter.changed()
+
+    def _budget_changed(self) -> None:
+        # The first reading comes before there is anybody to tell.
+        if hasattr(self, "_updater"):
+            self._updater.wake()
+
+    def _enrolled(self, broker: Broker) -> None:
+        _log.info("Enrolled as %s; the broker has port %d", self._store.state.record.device_id, broker.port)
+        self._refused = None
+        self._outside.control.moved()
+        self._updater.wake()
+
+    def _on_refused(self, error: ConflictError) -> None:
+        _log.error("%s", error)
+        self._refused = error
+        if self.keeper.served is None:
+            self._over.set()
+
+    async def _until_over(self) -> None:
+        await self._over.wait()
+        if self._refused is not None:
+            raise self._refused

@@ -1,0 +1,49 @@
+"""What arrives from the control plane, handed to whom it concerns; runs on the event loop."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from common.errors import InvalidInputError
+from common.topics import Topic
+from device_agent.link.messages import read_goal, read_limits
+from device_agent.store.records import Goal
+
+_log = logging.getLogger(__name__)
+
+
+class Inbox:
+    """Reads messages; one that makes no sense is logged and passed over.
+
+    Args:
+        device_id: Of this device.
+        on_goal: Takes a goal, or None when nothing is assigned.
+        on_limit: Takes the operator's memory budget in bytes; 0 for none.
+    """
+
+    def __init__(
+        self, device_id: str, *, on_goal: Callable[[Goal | None], None], on_limit: Callable[[int], None]
+    ) -> None:
+        self._device_id = device_id
+        self._on_goal = on_goal
+        self._on_limit = on_limit
+        self._limits_generation = 0
+
+    def take(self, topic: Topic, payload: bytes) -> None:
+        """The message has reached whom it concerns."""
+        try:
+            if topic is Topic.ASSIGNMENT:
+                self._on_goal(read_goal(payload, self._device_id))
+            elif topic is Topic.LIMITS:
+                self._take_limits(payload)
+        except InvalidInputError as error:
+            _log.warning("Ignored a message on %s: %s", topic.value, error)
+
+    def _take_limits(self, payload: bytes) -> None:
+        generation, limit_bytes = read_limits(payload, self._device_id)
+        if payload and generation < self._limits_generation:
+            _log.warning("Ignored limits %d, older than %d", generation, self._limits_generation)
+            return
+        self._limits_generation = generation
+        self._on_limit(limit_bytes)

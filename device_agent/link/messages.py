@@ -1,0 +1,74 @@
+"""MQTT payloads from the server, taken on no trust: what does not fit is InvalidInputError. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from google.protobuf.message import DecodeError
+from nestfleet.v1 import control_pb2
+
+from common.channel import MAX_MANIFEST_BYTES
+from common.digest import from_wire
+from common.errors import InvalidInputError
+from common.names import check_name
+from common.nesting import MAX_LEVEL
+from device_agent.store.records import Goal, Release
+
+MAX_PAYLOAD_BYTES: Final = 64 * 1024
+_MAX_VERSION: Final = 0x7FFFFFFF
+_MAX_COUNT: Final = 1 << 62
+
+
+def read_goal(payload: bytes, device_id: str) -> Goal | None:
+    """What the server wants; None when it wants nothing.
+
+    Raises:
+        InvalidInputError: The payload is none of ours, or speaks to another device.
+    """
+    if not payload:
+        return None
+    message = control_pb2.Assignment()
+    _parse(message, payload)
+    _check_receiver(message.device_id, device_id)
+    check_name(message.ref.model, what="model")
+    if not 1 <= message.ref.version <= _MAX_VERSION or not 1 <= message.generation <= _MAX_COUNT:
+        raise InvalidInputError("The assignment has no usable version or generation.")
+    if not 1 <= message.manifest_size_bytes <= MAX_MANIFEST_BYTES or message.max_level > MAX_LEVEL:
+        raise InvalidInputError("The assignment leaves the limits of a manifest's size or of a level.")
+    release = Release(
+        message.ref.model,
+        message.ref.version,
+        from_wire(message.manifest_digest),
+        message.manifest_size_bytes,
+    )
+    return Goal(message.generation, release, message.max_level, allow_older=message.allow_older)
+
+
+def read_limits(payload: bytes, device_id: str) -> tuple[int, int]:
+    """Generation and memory budget in bytes; zeros when the operator sets no limit.
+
+    Raises:
+        InvalidInputError: The payload is none of ours, or speaks to another device.
+    """
+    if not payload:
+        return 0, 0
+    message = control_pb2.Limits()
+    _parse(message, payload)
+    _check_receiver(message.device_id, device_id)
+    if max(message.generation, message.memory_budget_bytes) > _MAX_COUNT:
+        raise InvalidInputError("The limits are absurd.")
+    return message.generation, message.memory_budget_bytes
+
+
+def _parse(message: control_pb2.Assignment | control_pb2.Limits, payload: bytes) -> None:
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise InvalidInputError(f"{len(payload)} bytes are more than {MAX_PAYLOAD_BYTES}.")
+    try:
+        message.ParseFromString(payload)
+    except DecodeError as error:
+        raise InvalidInputError(f"The payload is no {type(message).__name__}.") from error
+
+
+def _check_receiver(named: str, device_id: str) -> None:
+    if named != device_id:
+        raise InvalidInputError(f"The payload speaks to {named[:80]!r}.")

@@ -1,0 +1,185 @@
+"""The agent's settings: defaults < TOML file < environment < flags. Nothing else reads the environment."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Final
+
+from common.byte_sizes import parse_bytes
+from common.errors import ConfigError, Error
+from common.names import check_name
+from device_agent.link.addresses import parse_broker_url, parse_host_port
+
+ENV_PREFIX: Final = "NESTFLEET_AGENT_"
+_MIB: Final = 1024 * 1024
+_LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that somebody may set. Sizes may be written as "12 MiB". Port 0 lets the system choose.
+
+    Attributes:
+        device_id: Under which the device enrols; empty: the store's, for a new store a random one.
+        server: ``HOST:PORT`` of the server's gRPC services.
+        store_dir: Blobs, ledger and record of this device.
+        http_listen: ``HOST:PORT`` of the inference endpoint.
+        memory_budget_bytes: Memory for weights; 0: what the board has, less ``reserve_bytes``.
+        reserve_bytes: Memory for everything but weights.
+        budget_file: A file with a budget in it, followed at run time; it overrides ``memory_budget_bytes``.
+        broker_url: ``mqtt://`` or ``mqtts://``; empty: what enrolment says.
+        download_limit_bytes_per_second: 0 for none.
+        disk_reserve_bytes: Room on the disk that stays free.
+        threads: Threads of one inference; 0 for as many as there are cores.
+        ready_file: Written once the endpoint answers: JSON with its URL and the device id.
+        heartbeat_seconds: The state is reported at least so often.
+        log_level: Least level that is logged to stderr.
+    """
+
+    device_id: str = ""
+    server: str = "127.0.0.1:50051"
+    store_dir: Path = Path("nestfleet-store")
+    http_listen: str = "127.0.0.1:8080"
+    memory_budget_bytes: int = 0
+    reserve_bytes: int = 384 * _MIB
+    budget_file: Path | None = None
+    broker_url: str = ""
+    download_limit_bytes_per_second: int = 0
+    disk_reserve_bytes: int = 32 * _MIB
+    threads: int = 0
+    ready_file: Path | None = None
+    heartbeat_seconds: float = 30.0
+    log_level: str = "info"
+
+
+NAMES: Final = tuple(field.name for field in fields(Settings))
+
+
+def load_settings(
+    environment: Mapping[str, str], flags: Mapping[str, object], file: Path | None = None
+) -> Settings:
+    """The settings that hold.
+
+    Args:
+        environment: Of the process.
+        flags: What the command line says; None stands for "not said".
+        file: A TOML file whose keys are those of ``Settings``.
+
+    Raises:
+        ConfigError: A key is unknown or a value wrong; names the key.
+    """
+    said = {
+        **(_from_file(file) if file else {}),
+        **_from_environment(environment),
+        **{name: value for name, value in flags.items() if value is not None},
+    }
+    values: dict[str, Any] = {}
+    for name, value in said.items():
+        if name not in _READ:
+            raise ConfigError(f"There is no setting {name!r}.", advice=f"Known are {', '.join(NAMES)}.")
+        try:
+            values[name] = _READ[name](value)
+        except Error as error:
+            raise ConfigError(f"Setting {name!r}: {error.message}", advice=error.advice) from error
+    return Settings(**values)
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """A flag for every setting."""
+    for name in NAMES:
+        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="VALUE")
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"The settings file {file} cannot be read: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"The settings file {file} is no TOML: {error}.") from error
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Values by setting; an empty one stands for "not said", as compose files write it."""
+    return {
+        key.removeprefix(ENV_PREFIX).lower(): value
+        for key, value in environment.items()
+        if key.startswith(ENV_PREFIX) and value
+    }
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ConfigError(f"{value!r:.80} is no text.")
+    return value
+
+
+def _size(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    return parse_bytes(_text(value))
+
+
+def _count(value: object) -> int:
+    text = str(value) if isinstance(value, int) and not isinstance(value, bool) else _text(value)
+    if not text.isascii() or not text.isdigit() or int(text[:5]) > 1024:  # noqa: PLR2004
+        raise ConfigError(f"{text[:80]!r} is no count from 0 to 1024.")
+    return int(text)
+
+
+def _seconds(value: object) -> float:
+    try:
+        seconds = float(value) if isinstance(value, int | float) else float(_text(value))
+    except ValueError as error:
+        raise ConfigError(f"{value!r:.80} is no number.") from error
+    if not math.isfinite(seconds) or not 0.1 <= seconds <= 86_400:  # noqa: PLR2004
+        raise ConfigError(f"{seconds} s is not within 0.1 s and a day.")
+    return seconds
+
+
+def _device_id(value: object) -> str:
+    return check_name(_text(value), what="device") if value else ""
+
+
+def _address(value: object) -> str:
+    parse_host_port(_text(value))
+    return _text(value)
+
+
+def _broker_url(value: object) -> str:
+    if value:
+        parse_broker_url(_text(value))
+    return _text(value)
+
+
+def _path(value: object) -> Path:
+    return Path(_text(str(value) if isinstance(value, Path) else value)).expanduser().absolute()
+
+
+def _log_level(value: object) -> str:
+    if value not in _LOG_LEVELS:
+        raise ConfigError(f"{value!r:.80} is no log level.", advice=f"Take one of {', '.join(_LOG_LEVELS)}.")
+    return _text(value)
+
+
+_READ: Final[Mapping[str, Callable[[object], Any]]] = {
+    "device_id": _device_id,
+    "server": _address,
+    "store_dir": _path,
+    "http_listen": _address,
+    "memory_budget_bytes": _size,
+    "reserve_bytes": _size,
+    "budget_file": _path,
+    "broker_url": _broker_url,
+    "download_limit_bytes_per_second": _size,
+    "disk_reserve_bytes": _size,
+    "threads": _count,
+    "ready_file": _path,
+    "heartbeat_seconds": _seconds,
+    "log_level": _log_level,
+}

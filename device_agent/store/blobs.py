@@ -1,0 +1,141 @@
+"""Blobs on disk: a partial file grows at its end, and gets its name once its digest is right."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Final
+
+from common.digest import is_digest, sha256_hex
+from common.errors import IntegrityError, NotFoundError
+from common.files import move_into_place
+from common.manifest import BlobRef
+from device_agent.store.failures import disk_errors
+
+_MODE: Final = 0o600
+
+
+class BlobFolder:
+    """Two folders: ``blobs`` holds verified blobs by digest, ``partial`` what is on its way.
+
+    Blocking. A blob in ``blobs`` was verified and synced before it came there.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._whole = root / "blobs"
+        self._partial = root / "partial"
+        with disk_errors():
+            for folder in (self._whole, self._partial):
+                folder.mkdir(parents=True, exist_ok=True)
+        self._present = set(_sizes(self._whole))
+        for digest in self._present & set(_sizes(self._partial)):
+            self._path(self._partial, digest).unlink()
+
+    @property
+    def present(self) -> frozenset[str]:
+        """Digests of all whole blobs."""
+        return frozenset(self._present)
+
+    def has(self, digest: str) -> bool:
+        """Whether the blob is whole; needs no disk."""
+        return digest in self._present
+
+    def sizes(self) -> dict[str, int]:
+        """Digest to bytes on disk, of whole and of partial blobs."""
+        return {**_sizes(self._partial), **_sizes(self._whole)}
+
+    def partial(self) -> dict[str, int]:
+        """Digest to bytes on disk of the blobs that are not whole."""
+        return _sizes(self._partial)
+
+    def size_bytes(self, digest: str) -> int:
+        """Bytes of a blob that are on disk, whole or partial; 0 when there are none."""
+        for folder in (self._whole, self._partial):
+            try:
+                return self._path(folder, digest).stat().st_size
+            except FileNotFoundError:
+                continue
+        return 0
+
+    def read(self, digest: str) -> bytes:
+        """A whole blob's bytes.
+
+        Raises:
+            NotFoundError: It is not here.
+            IntegrityError: The disk does not give it.
+        """
+        try:
+            return self._path(self._whole, digest).read_bytes()
+        except FileNotFoundError as error:
+            raise NotFoundError(f"Blob {digest[:12]} is not in the store.") from error
+        except OSError as error:
+            raise IntegrityError(f"Blob {digest[:12]} cannot be read: {error.strerror}.") from error
+
+    def append(self, digest: str, data: bytes) -> int:
+        """The partial blob has the bytes at its end; its new size.
+
+        Raises:
+            CapacityError: The disk does not take them all; some may be there.
+        """
+        with disk_errors():
+            handle = os.open(self._path(self._partial, digest), os.O_WRONLY | os.O_CREAT | os.O_APPEND, _MODE)
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(handle, view) :]
+                return os.fstat(handle).st_size
+            finally:
+                os.close(handle)
+
+    def finish(self, ref: BlobRef) -> None:
+        """The partial blob is whole, verified, synced and named.
+
+        Raises:
+            IntegrityError: Its bytes are not what ``ref`` names; they are gone.
+            CapacityError: The disk fails.
+        """
+        path = self._path(self._partial, ref.digest)
+        with disk_errors():
+            data = path.read_bytes()
+            actual = sha256_hex(data)
+            if actual != ref.digest or len(data) != ref.size_bytes:
+                path.unlink()
+                raise IntegrityError(
+                    f"Blob {ref.digest[:12]} arrived with other content than its name says.",
+                    expected=ref.digest,
+                    actual=actual,
+                    advice="Look for a fault on the way, or push the version again.",
+                )
+            move_into_place(path, self._path(self._whole, ref.digest))
+        self._present.add(ref.digest)
+
+    def verify(self, ref: BlobRef) -> bool:
+        """Whether a whole blob still is what its name says."""
+        try:
+            data = self.read(ref.digest)
+        except (NotFoundError, IntegrityError):
+            return False
+        return len(data) == ref.size_bytes and sha256_hex(data) == ref.digest
+
+    def remove(self, digest: str) -> None:
+        """Nothing of the blob is left."""
+        self._present.discard(digest)
+        with disk_errors():
+            for folder in (self._whole, self._partial):
+                self._path(folder, digest).unlink(missing_ok=True)
+
+    def free_bytes(self) -> int:
+        """Room on the disk."""
+        return shutil.disk_usage(self._whole).free
+
+    @staticmethod
+    def _path(folder: Path, digest: str) -> Path:
+        if not is_digest(digest):
+            raise ValueError(f"{digest!r:.80} is no digest")
+        return folder / digest
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    with disk_errors(), os.scandir(folder) as entries:
+        return {entry.name: entry.stat().st_size for entry in entries if is_digest(entry.name)}

@@ -1,0 +1,42 @@
+"""Errors of the disk and the database as the project's own, converted here and nowhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Generator
+
+from common.errors import CapacityError, IntegrityError
+
+
+@contextlib.contextmanager
+def disk_errors() -> Generator[None, None, None]:
+    """A disk that refuses to be written is a lack of capacity.
+
+    Raises:
+        CapacityError: It is full, read-only or failing.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CapacityError(
+            f"The store cannot be written: {error.strerror or error}.", advice="Free some space on its disk."
+        ) from error
+
+
+@contextlib.contextmanager
+def database_errors() -> Generator[None, None, None]:
+    """A ledger that refuses to be written is a lack of capacity; one that makes no sense is damaged.
+
+    Raises:
+        CapacityError: The disk is full, read-only or failing.
+        IntegrityError: The file is no sound database.
+    """
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise CapacityError(
+            f"The ledger cannot be written: {error}.", advice="Free some space on its disk."
+        ) from error
+    except sqlite3.DatabaseError as error:
+        raise IntegrityError(f"The ledger is damaged: {error}.") from error

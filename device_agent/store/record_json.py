@@ -1,0 +1,101 @@
+"""The record as JSON and back; anything odd is refused, nothing is guessed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any, Final, TypeVar
+
+from common.digest import is_digest
+from common.errors import IntegrityError
+from common.names import is_name
+from device_agent.store.records import AgentRecord, Attempt, Broker, Failure, Goal, Installed, Release
+
+FORMAT: Final = 1
+_Part = TypeVar("_Part")
+
+
+def encode_record(record: AgentRecord) -> bytes:
+    """The file's content."""
+    return json.dumps({"format": FORMAT, **asdict(record)}, indent=1, sort_keys=True).encode()
+
+
+def decode_record(data: bytes) -> AgentRecord:
+    """The record that a file's content stands for.
+
+    Raises:
+        IntegrityError: It is none.
+    """
+    try:
+        tree = json.loads(data)
+        if tree["format"] != FORMAT:
+            raise IntegrityError(f"The agent's state has the unknown format {tree['format']!r:.40}.")
+        return _record(tree)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise IntegrityError(f"The agent's state is damaged: {error!r:.200}.") from error
+
+
+def _record(tree: Mapping[str, Any]) -> AgentRecord:
+    device_id, key = tree["device_id"], tree["enrolment_key"]
+    if not is_name(device_id) or not is_digest(key):
+        raise ValueError("device_id or enrolment_key")
+    proven = {str(model): _integer(version) for model, version in tree["newest_proven"].items()}
+    return AgentRecord(
+        device_id=device_id,
+        enrolment_key=key,
+        broker=_optional(tree["broker"], _broker),
+        seen_generation=_integer(tree["seen_generation"]),
+        goal=_optional(tree["goal"], _goal),
+        limit_bytes=_integer(tree["limit_bytes"]),
+        active=_optional(tree["active"], _installed),
+        previous=_optional(tree["previous"], _installed),
+        newest_proven=proven,
+        failure=_optional(tree["failure"], _failure),
+        attempt=_optional(tree["attempt"], _attempt),
+    )
+
+
+def _optional(tree: Any, make: Callable[[Any], _Part]) -> _Part | None:
+    return None if tree is None else make(tree)
+
+
+def _integer(tree: Any) -> int:
+    if not isinstance(tree, int) or isinstance(tree, bool) or tree < 0:
+        raise ValueError(f"{tree!r:.40} is no count")
+    return tree
+
+
+def _text(tree: Any) -> str:
+    if not isinstance(tree, str):
+        raise TypeError(f"{tree!r:.40} is no text")
+    return tree
+
+
+def _release(tree: Any) -> Release:
+    model, digest = tree["model"], tree["manifest_digest"]
+    if not is_name(model) or not is_digest(digest):
+        raise ValueError("model or manifest_digest")
+    return Release(model, _integer(tree["version"]), digest, _integer(tree["manifest_size_bytes"]))
+
+
+def _goal(tree: Any) -> Goal:
+    generation, max_level = _integer(tree["generation"]), _integer(tree["max_level"])
+    return Goal(generation, _release(tree["release"]), max_level, allow_older=tree["allow_older"] is True)
+
+
+def _installed(tree: Any) -> Installed:
+    return Installed(_release(tree["release"]), _integer(tree["max_level"]))
+
+
+def _failure(tree: Any) -> Failure:
+    release = _release(tree["release"])
+    return Failure(_integer(tree["generation"]), release, _text(tree["code"]), _text(tree["detail"]))
+
+
+def _attempt(tree: Any) -> Attempt:
+    return Attempt(_text(tree["what"]), _integer(tree["count"]))
+
+
+def _broker(tree: Any) -> Broker:
+    return Broker(_text(tree["host"]), _integer(tree["port"]), tree["tls"] is True)

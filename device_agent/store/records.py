@@ -1,0 +1,129 @@
+"""What the agent remembers between two starts. Immutable values; ``state_file`` writes them down."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One immutable version, as the control plane names it.
+
+    Attributes:
+        model, version: Its name and number.
+        manifest_digest: SHA-256 of the canonical manifest, 64 hex digits; what the version really is.
+        manifest_size_bytes: Length of the canonical manifest.
+    """
+
+    model: str
+    version: int
+    manifest_digest: str
+    manifest_size_bytes: int
+
+    def __str__(self) -> str:
+        return f"{self.model}:{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """What the server wants.
+
+    Attributes:
+        generation: Rises with every change of the goal.
+        release: The version to run.
+        max_level: Highest level to take; 0 for no limit.
+        allow_older: Whether going back behind a proven version is wanted.
+    """
+
+    generation: int
+    release: Release
+    max_level: int = 0
+    allow_older: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A version that passed its self-test here, and how high it may go."""
+
+    release: Release
+    max_level: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A goal that cannot be had; it is not tried again until the server states another.
+
+    Attributes:
+        generation: The goal's.
+        release: The version that failed.
+        code: A code of ``common.errors``.
+        detail: One sentence for the operator.
+    """
+
+    generation: int
+    release: Release
+    code: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A version is being loaded right now; found at a start, it says that loading ended the process.
+
+    Attributes:
+        what: Which version in which way.
+        count: How many times in a row, this one included.
+    """
+
+    what: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where enrolment said that the broker is; an empty host stands for the server's."""
+
+    host: str
+    port: int
+    tls: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRecord:
+    """All of it.
+
+    Attributes:
+        device_id: Under which the device enrolled.
+        enrolment_key: 32 random bytes in hex; proves that it is the same device.
+        broker: The last answer to enrolment.
+        seen_generation: The highest generation of any goal so far.
+        goal: The newest goal; None when nothing is assigned.
+        limit_bytes: Memory budget that the operator set; 0: the device's own setting holds.
+        active: What runs, or ran last.
+        previous: What ran before, kept on disk to return to.
+        newest_proven: Model to the newest version that ever passed its self-test here.
+        failure: Why the goal is not running; None otherwise.
+        attempt: Set while a version is loaded and proven.
+    """
+
+    device_id: str
+    enrolment_key: str = field(repr=False)
+    broker: Broker | None = None
+    seen_generation: int = 0
+    goal: Goal | None = None
+    limit_bytes: int = 0
+    active: Installed | None = None
+    previous: Installed | None = None
+    newest_proven: Mapping[str, int] = field(default_factory=dict)
+    failure: Failure | None = None
+    attempt: Attempt | None = None
+
+    def failed(self, goal: Goal) -> bool:
+        """Whether this very goal failed before."""
+        failure = self.failure
+        return (
+            failure is not None
+            and failure.generation == goal.generation
+            and failure.release.manifest_digest == goal.release.manifest_digest
+        )

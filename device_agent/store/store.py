@@ -1,0 +1,180 @@
+"""The store as the rest of the agent uses it: files first, the ledger second, in every operation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from pathlib import Path
+
+from common.errors import IntegrityError
+from common.manifest import BlobRef, Manifest
+from device_agent.store.blobs import BlobFolder
+from device_agent.store.failures import disk_errors
+from device_agent.store.ledger import Item, Kind, Ledger
+from device_agent.store.lock import StoreLock
+from device_agent.store.manifests import ManifestFolder
+from device_agent.store.records import Release
+from device_agent.store.state_file import StateFile
+
+STATE_NAME = "state.json"
+_log = logging.getLogger(__name__)
+
+
+class Store:
+    """Blobs, manifests, the record and the ledger of one device. Blocking, but for ``state``.
+
+    Attributes:
+        state: The agent's record.
+        blobs: Blobs on disk.
+        ledger: What was received.
+    """
+
+    def __init__(self, lock: StoreLock, state: StateFile, root: Path) -> None:
+        self._lock = lock
+        self.state = state
+        self.blobs = BlobFolder(root)
+        self._manifests = ManifestFolder(root)
+        self.ledger = _open_ledger(root / "ledger.sqlite")
+        self._take_stock()
+
+    @classmethod
+    def open(cls, root: Path, device_id: str = "") -> Store:
+        """The store in a folder, made if need be, and right again whatever ended its last use.
+
+        Raises:
+            ConflictError: Another agent has it.
+            ConfigError: It belongs to another device id.
+            IntegrityError: Its record is damaged.
+            CapacityError: The disk refuses it.
+        """
+        with disk_errors():
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = StoreLock(root / "lock")
+        try:
+            with disk_errors():
+                for left_over in root.glob(f".{STATE_NAME}.*"):
+                    left_over.unlink()
+            return cls(lock, StateFile.open(root / STATE_NAME, device_id), root)
+        except BaseException:
+            lock.release()
+            raise
+
+    def manifest(self, release: Release) -> Manifest | None:
+        """A manifest on disk; None when it is not here or not sound."""
+        return self._manifests.read(release)
+
+    def expect_manifest(self, release: Release) -> None:
+        """A manifest is about to be received."""
+        self.ledger.expect(release.model, release.version, Item(release.manifest_digest, Kind.METADATA, 0, 0))
+
+    def put_manifest(self, release: Release, frame: bytes) -> None:
+        """A received manifest is on disk and counted.
+
+        Raises:
+            CapacityError: The disk does not take it.
+        """
+        self._manifests.put(release.manifest_digest, frame)
+        self._note(release.manifest_digest, len(frame))
+
+    def waste(self, digest: str, count_bytes: int) -> None:
+        """Bytes were received that nobody can use."""
+        self.ledger.waste(digest, count_bytes)
+
+    def expect(self, release: Release, item: Item) -> int:
+        """A blob is about to be received; the bytes of it that are here already."""
+        self.ledger.expect(release.model, release.version, item)
+        return self.blobs.size_bytes(item.digest)
+
+    def append(self, digest: str, data: bytes) -> int:
+        """The blob has the bytes at its end; its size now.
+
+        Raises:
+            CapacityError: The disk does not take them all; those that it took are counted.
+        """
+        try:
+            return self.blobs.append(digest, data)
+        finally:
+            self.ledger.observe(digest, self.blobs.size_bytes(digest))
+
+    def finish(self, ref: BlobRef) -> None:
+        """The blob is whole and verified.
+
+        Raises:
+            IntegrityError: Its bytes are not what its name says; they are gone.
+        """
+        try:
+            self.blobs.finish(ref)
+        finally:
+            self._note(ref.digest, self.blobs.size_bytes(ref.digest))
+
+    def settle(self) -> None:
+        """What was received so far is durable in the ledger."""
+        self.ledger.commit()
+
+    def remove_rotten(self, manifest: Manifest) -> int:
+        """Blobs of a version that are not what their names say any more are gone; how many."""
+        refs = {ref.digest: ref for ref in manifest.blob_refs() if self.blobs.has(ref.digest)}
+        rotten = [ref for ref in refs.values() if not self.blobs.verify(ref)]
+        for ref in rotten:
+            _log.warning("Blob %s has rotted on disk and is removed", ref.digest[:12])
+            self._remove(ref.digest)
+        return len(rotten)
+
+    def keep_only(self, releases: Collection[Release]) -> int:
+        """Only blobs and manifests of these versions stay, whole or partial; bytes freed.
+
+        Does nothing where one of the manifests cannot be read, since nobody knows then what to keep.
+        """
+        kept: set[str] = set()
+        for release in releases:
+            manifest = self.manifest(release)
+            if manifest is None:
+                return 0
+            kept |= {release.manifest_digest, *(ref.digest for ref in manifest.blob_refs())}
+        sizes = self.sizes()
+        surplus = set(sizes) - kept
+        for digest in surplus:
+            self._remove(digest)
+        return sum(sizes[digest] for digest in surplus)
+
+    def sizes(self) -> dict[str, int]:
+        """Digest to bytes on disk, of everything but the ledger and the record."""
+        return {**self._manifests.sizes(), **self.blobs.sizes()}
+
+    def close(self) -> None:
+        """All is durable; another agent may have the store."""
+        self.ledger.close()
+        self._lock.release()
+
+    def _remove(self, digest: str) -> None:
+        self.blobs.remove(digest)
+        self._manifests.remove(digest)
+        self._note(digest, 0)
+
+    def _note(self, digest: str, on_disk_bytes: int) -> None:
+        self.ledger.observe(digest, on_disk_bytes)
+        self.ledger.commit()
+
+    def _take_stock(self) -> None:
+        """The ledger knows the size of every file; partial files that it never expected are gone."""
+        known = self.ledger.sizes()
+        for digest in set(self.blobs.partial()) - set(known):
+            self.blobs.remove(digest)
+        sizes = self.sizes()
+        for digest, size_bytes in known.items():
+            if sizes.get(digest, 0) != size_bytes:
+                self.ledger.observe(digest, sizes.get(digest, 0))
+        self.ledger.commit()
+
+
+def _open_ledger(path: Path) -> Ledger:
+    """The ledger; one that is damaged is put aside and a new one, with a new id, begins."""
+    try:
+        return Ledger(path)
+    except IntegrityError as error:
+        _log.error("%s A new ledger begins; the old one is kept as %s.damaged", error, path)
+        with disk_errors():
+            path.replace(path.with_name(f"{path.name}.damaged"))
+            for suffix in ("-wal", "-shm"):
+                path.with_name(path.name + suffix).unlink(missing_ok=True)
+        return Ledger(path)

@@ -1,0 +1,78 @@
+"""What is to be fetched for some levels, and in which order; what can be run of what is there. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from common.manifest import BlobRef, Block, Manifest
+from device_agent.store.ledger import Item, Kind
+
+Has = Callable[[str], bool]
+
+
+def wanted_blobs(manifest: Manifest, chosen: Sequence[int]) -> tuple[tuple[Item, BlobRef], ...]:
+    """Every blob that the version needs at these levels, each digest once, in the order of fetching.
+
+    Graph and self-test first, then the bases of all blocks, so that the version can answer as soon as may be,
+    then the shards of the lowest step for all blocks, and so on.
+
+    Args:
+        manifest: The version.
+        chosen: The level of each block.
+    """
+    metadata = [(Kind.METADATA, 0, ref) for ref in (manifest.graph, manifest.self_test)]
+    bases = [(Kind.BASE, manifest.levels[0], block.blobs[0]) for block in manifest.blocks]
+    shards = [
+        (Kind.SHARD, level, block.blobs[index])
+        for index, level in enumerate(manifest.levels[1:], start=1)
+        for block, reached in zip(manifest.blocks, chosen, strict=True)
+        if block.tensors and reached >= level
+    ]
+    plan: dict[str, tuple[Item, BlobRef]] = {}
+    for kind, level, ref in (*metadata, *bases, *shards):
+        plan.setdefault(ref.digest, (Item(ref.digest, kind, level, ref.size_bytes), ref))
+    return tuple(plan.values())
+
+
+def missing_blobs(manifest: Manifest, chosen: Sequence[int], has: Has) -> tuple[tuple[Item, BlobRef], ...]:
+    """The wanted blobs that are not there yet."""
+    return tuple((item, ref) for item, ref in wanted_blobs(manifest, chosen) if not has(ref.digest))
+
+
+def base_levels(manifest: Manifest) -> tuple[int, ...]:
+    """The lowest level for every block."""
+    return (manifest.levels[0],) * len(manifest.blocks)
+
+
+def has_base(manifest: Manifest, has: Has) -> bool:
+    """Whether the version could be loaded at its lowest level."""
+    return not missing_blobs(manifest, base_levels(manifest), has)
+
+
+def reachable_levels(manifest: Manifest, target: Sequence[int], has: Has) -> tuple[int, ...]:
+    """The highest level of each block, up to its target, for which all shards are there."""
+    return tuple(
+        _reachable(block, manifest.levels, level, has)
+        for block, level in zip(manifest.blocks, target, strict=True)
+    )
+
+
+def next_stage(manifest: Manifest, target: Sequence[int], has: Has) -> tuple[int, ...]:
+    """The target, but no higher than the lowest step for which something is missing.
+
+    So all blocks get to one level, and run there, before the first shard of the next is fetched.
+    """
+    for level in manifest.levels:
+        stage = tuple(min(level, block_target) for block_target in target)
+        if missing_blobs(manifest, stage, has):
+            return stage
+    return tuple(target)
+
+
+def _reachable(block: Block, levels: Sequence[int], target: int, has: Has) -> int:
+    reached = levels[0]
+    for level, ref in zip(levels[1:], block.blobs[1:], strict=False):
+        if level > target or not has(ref.digest):
+            break
+        reached = level
+    return reached

@@ -1,0 +1,74 @@
+"""Where an update stands, for people: phase, download, and what went wrong last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from common.errors import Error
+from device_agent.store.records import Release
+
+
+class Phase(StrEnum):
+    """As ``Phase`` in control.proto says."""
+
+    IDLE = "idle"
+    FETCHING = "fetching"
+    PROVING = "proving"
+    FAILED = "failed"
+    WAITING = "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a version, or a level of it, is not running."""
+
+    release: Release
+    code: str
+    detail: str
+
+
+class Progress:
+    """Mutable, on the event loop.
+
+    Args:
+        on_change: Called after every change.
+
+    Attributes:
+        phase: What the agent does.
+        fault: The newest failure that is not part of the record; None without.
+        downloaded: What is on disk, at least its base; None without.
+        download: Item digest to size, of what the current target needs; empty without.
+    """
+
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        self._on_change = on_change
+        self.phase = Phase.IDLE
+        self.fault: Fault | None = None
+        self.downloaded: Release | None = None
+        self.download: dict[str, int] = {}
+
+    def enter(self, phase: Phase) -> None:
+        """The agent is in the phase."""
+        if phase is not self.phase:
+            self.phase = phase
+            self._on_change()
+
+    def blame(self, release: Release, error: Error) -> None:
+        """The failure is known."""
+        fault = fault_of(release, error)
+        if fault != self.fault:
+            self.fault = fault
+            self._on_change()
+
+    def clear(self) -> None:
+        """Nothing is wrong any more."""
+        if self.fault is not None:
+            self.fault = None
+            self._on_change()
+
+
+def fault_of(release: Release, error: Error) -> Fault:
+    """The failure in one sentence or two, short enough for a message."""
+    return Fault(release, error.code.value, str(error)[:500])

@@ -1,0 +1,96 @@
+"""The agent's state and its ledger as the messages that the server takes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from nestfleet.v1 import catalog_pb2, control_pb2
+
+from common.digest import to_wire
+from device_agent.store.ledger import Kind, Total
+from device_agent.store.records import Release
+from device_agent.update.progress import Fault, Phase
+from device_agent.update.status import Status
+
+# A report stays far below what a server takes (256 KiB); older versions were reported when they were new.
+MAX_REPORTED_TOTALS: Final = 1024
+MAX_REPORTED_VERSIONS: Final = 1024
+_PHASES: Final = {
+    Phase.IDLE: control_pb2.PHASE_IDLE,
+    Phase.FETCHING: control_pb2.PHASE_FETCHING,
+    Phase.PROVING: control_pb2.PHASE_PROVING,
+    Phase.FAILED: control_pb2.PHASE_FAILED,
+    Phase.WAITING: control_pb2.PHASE_WAITING,
+}
+_KINDS: Final = {
+    Kind.BASE: control_pb2.TRANSFER_KIND_BASE,
+    Kind.SHARD: control_pb2.TRANSFER_KIND_SHARD,
+    Kind.UPDATE: control_pb2.TRANSFER_KIND_UPDATE,
+    Kind.METADATA: control_pb2.TRANSFER_KIND_METADATA,
+    Kind.RETRANSMITTED: control_pb2.TRANSFER_KIND_RETRANSMITTED,
+}
+
+
+def state_message(status: Status, now_unix_ms: int) -> control_pb2.DeviceState:
+    """The message for the server."""
+    return control_pb2.DeviceState(
+        device_id=status.device_id,
+        session_id=status.session_id,
+        reported_unix_ms=now_unix_ms,
+        phase=_PHASES[status.phase],
+        assigned=_ref(status.assigned),
+        downloaded=_ref(status.downloaded),
+        proven=_ref(status.proven),
+        level=status.level,
+        blocks=[control_pb2.LevelBlocks(level=level, blocks=count) for level, count in status.blocks],
+        memory_budget_bytes=status.budget_bytes,
+        resident_bytes=status.resident_bytes,
+        disk_bytes=status.disk_bytes,
+        fault=_fault_message(status.fault),
+        fetch_done_bytes=status.fetch_done_bytes,
+        fetch_total_bytes=status.fetch_total_bytes,
+        inference_url=status.inference_url,
+        first_inference_seconds=status.first_inference_seconds,
+        loaded_digest=to_wire(status.loaded_digest) if status.loaded_digest else b"",
+        assignment_generation=status.generation,
+    )
+
+
+def ledger_message(
+    device_id: str,
+    ledger_id: str,
+    totals: Sequence[Total],
+    reached: Mapping[tuple[str, int], Sequence[int]],
+    now_unix_ms: int,
+) -> control_pb2.LedgerReport:
+    """The message for the server; ``totals`` come with the most recently changed first."""
+    return control_pb2.LedgerReport(
+        device_id=device_id,
+        ledger_id=ledger_id,
+        reported_unix_ms=now_unix_ms,
+        totals=[
+            control_pb2.TransferTotal(
+                ref=catalog_pb2.VersionRef(model=total.model, version=total.version),
+                kind=_KINDS[total.kind],
+                level=total.level,
+                payload_bytes=total.payload_bytes,
+                blobs=total.blobs,
+            )
+            for total in totals[:MAX_REPORTED_TOTALS]
+        ],
+        reached=[
+            control_pb2.LevelsReached(ref=catalog_pb2.VersionRef(model=model, version=version), levels=levels)
+            for (model, version), levels in list(reached.items())[-MAX_REPORTED_VERSIONS:]
+        ],
+    )
+
+
+def _ref(release: Release | None) -> catalog_pb2.VersionRef | None:
+    return catalog_pb2.VersionRef(model=release.model, version=release.version) if release else None
+
+
+def _fault_message(fault: Fault | None) -> control_pb2.Fault | None:
+    if fault is None:
+        return None
+    return control_pb2.Fault(code=fault.code, detail=fault.detail, ref=_ref(fault.release))

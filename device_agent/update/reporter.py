@@ -1,0 +1,95 @@
+"""Reporting: state and ledger to the control plane on every change, but not more often than anybody needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from common.clock import Clock
+from common.topics import Topic
+from device_agent.blocking import run_blocking
+from device_agent.link.control import ControlLink
+from device_agent.store.store import Store
+from device_agent.update.progress import Phase
+from device_agent.update.report_messages import ledger_message, state_message
+from device_agent.update.status import Status
+
+_SHORTEST_SECONDS: Final = 0.2
+_LEDGER_SECONDS: Final = 2.0
+
+
+class Reporter:
+    """Publishes what has changed.
+
+    Args:
+        control: Where reports go.
+        store: Has the ledger.
+        clock: Stamps the reports.
+        take: The state at this moment; called in a thread.
+        heartbeat_seconds: A report goes out at least so often.
+    """
+
+    def __init__(
+        self,
+        control: ControlLink,
+        store: Store,
+        clock: Clock,
+        *,
+        take: Callable[[], Status],
+        heartbeat_seconds: float,
+    ) -> None:
+        self._control = control
+        self._store = store
+        self._clock = clock
+        self._take = take
+        self._heartbeat_seconds = heartbeat_seconds
+        self._changed = asyncio.Event()
+        self._ledger_changes = -1
+        self._ledger_at_seconds = 0.0
+        self._last: Status | None = None
+
+    def changed(self) -> None:
+        """Something that is reported has changed."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Report until cancelled."""
+        while True:
+            await self.report()
+            await asyncio.sleep(_SHORTEST_SECONDS)
+            try:
+                async with asyncio.timeout(self._heartbeat_seconds):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    async def report(self) -> None:
+        """What is true now is on its way; the ledger before a state that relies on it."""
+        self._changed.clear()
+        status = await run_blocking(self._take)
+        changes = self._store.ledger.changes
+        if changes != self._ledger_changes and self._ledger_is_due(status):
+            self._ledger_changes = changes
+            self._ledger_at_seconds = self._clock.monotonic_seconds()
+            self._control.publish(Topic.LEDGER, await run_blocking(self._ledger))
+        self._last = status
+        message = state_message(status, self._clock.unix_ms())
+        self._control.publish(Topic.STATE, message.SerializeToString())
+
+    def _ledger(self) -> bytes:
+        ledger = self._store.ledger
+        device_id = self._store.state.record.device_id
+        message = ledger_message(
+            device_id, ledger.ledger_id, ledger.totals(), ledger.reached(), self._clock.unix_ms()
+        )
+        return message.SerializeToString()
+
+    def _ledger_is_due(self, status: Status) -> bool:
+        """Not with every chunk; but whenever the state says that a version or a level is there."""
+        last = self._last
+        if status.phase is not Phase.FETCHING or last is None:
+            return True
+        if (last.proven, last.loaded_digest) != (status.proven, status.loaded_digest):
+            return True
+        return self._clock.monotonic_seconds() - self._ledger_at_seconds >= _LEDGER_SECONDS

@@ -1,0 +1,398 @@
+"""The updater: one loop that asks the state machine for the next step and takes it, for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from common.errors import (
+    CapacityError,
+    ConflictError,
+    Error,
+    IntegrityError,
+    InvalidInputError,
+    LinkError,
+    NotFoundError,
+    SelfTestError,
+)
+from common.manifest import Manifest
+from device_agent.blocking import run_blocking
+from device_agent.link.backoff import Backoff
+from device_agent.store.records import Failure, Goal, Installed, Release
+from device_agent.store.store import Store
+from device_agent.update.activation import Activation
+from device_agent.update.budget import Budget
+from device_agent.update.fetch_plan import has_base, missing_blobs, wanted_blobs
+from device_agent.update.fetcher import Fetcher
+from device_agent.update.keeper import Keeper
+from device_agent.update.machine import (
+    Activate,
+    FetchBlobs,
+    FetchManifest,
+    Hold,
+    Page,
+    Refuse,
+    Situation,
+    Step,
+    next_step,
+)
+from device_agent.update.progress import Phase, Progress, fault_of
+
+_CAPACITY_FIRST_SECONDS: Final = 15.0
+_CAPACITY_LONGEST_SECONDS: Final = 600.0
+_MAX_NEWS: Final = 8
+_AT_ONCE: Final = 0.0
+_WHEN_WOKEN: Final = math.inf
+_log = logging.getLogger(__name__)
+
+
+class Updater:
+    """Brings the device to its goal and keeps it there.
+
+    Args:
+        store: What is on disk.
+        keeper: What is in memory.
+        fetcher: How bytes come.
+        budget: Memory for weights.
+        progress: What people see.
+        backoff: Waits while the server is away.
+        on_change: Called when something that is reported has changed.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        keeper: Keeper,
+        fetcher: Fetcher,
+        budget: Budget,
+        progress: Progress,
+        backoff: Backoff,
+        on_change: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._keeper = keeper
+        self._fetcher = fetcher
+        self._budget = budget
+        self._progress = progress
+        self._backoff = backoff
+        self._capacity_backoff = Backoff(
+            first_seconds=_CAPACITY_FIRST_SECONDS, longest_seconds=_CAPACITY_LONGEST_SECONDS
+        )
+        self._on_change = on_change
+        self._activation = Activation(store, keeper, budget)
+        self._wake = asyncio.Event()
+        self._news: list[Goal | None] = []
+        self._given_up: frozenset[str] = frozenset()
+        self._manifests: dict[str, Manifest] = {}
+        self._budget_bytes = budget.bytes
+        self._ledger_changes = store.ledger.changes
+
+    def take_goal(self, goal: Goal | None) -> None:
+        """The server wants this now; None for nothing. The newest counts, an older one is passed over."""
+        self._news = [*self._news[-_MAX_NEWS:], goal]
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Something outside changed: look again."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Take step after step until cancelled."""
+        while True:
+            self._wake.clear()
+            try:
+                wait_seconds = await self._turn()
+            except CapacityError as error:
+                _log.error("%s", error)
+                wait_seconds = self._capacity_backoff.next_seconds()
+            except Exception:  # noqa: BLE001  # what answers must go on answering
+                _log.exception("An update step failed in an unforeseen way")
+                wait_seconds = self._capacity_backoff.next_seconds()
+            self._on_change()
+            if wait_seconds:
+                await self._rest(wait_seconds)
+
+    async def _turn(self) -> float:
+        await self._hear()
+        await self._reached()
+        step = next_step(await self._situation())
+        return await self._take(step)
+
+    async def _rest(self, wait_seconds: float) -> None:
+        try:
+            async with asyncio.timeout(None if wait_seconds == _WHEN_WOKEN else wait_seconds):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    async def _hear(self) -> None:
+        """The newest goal is on disk, and what was given up is worth another try."""
+        while self._news:
+            goal = self._news[0]
+            record = self._store.state.record
+            if goal is not None and goal.generation < record.seen_generation:
+                _log.warning("Ignored assignment %d, older than %d", goal.generation, record.seen_generation)
+            elif goal != record.goal:
+                _log.info("Assigned: %s", goal.release if goal else "nothing")
+                await self._accept(goal)
+            self._news.remove(goal)
+        await self._store.state.change(limit_bytes=self._budget.limit_bytes)
+        if self._budget.bytes != self._budget_bytes:
+            self._budget_bytes = self._budget.bytes
+            self._try_again()
+
+    async def _accept(self, goal: Goal | None) -> None:
+        record = self._store.state.record
+        changes: dict[str, Any] = {"goal": goal}
+        if goal is not None:
+            changes["seen_generation"] = goal.generation
+        active = record.active
+        if goal is not None and active is not None and active.release == goal.release:
+            changes |= {"active": Installed(goal.release, goal.max_level), "failure": None}
+        await self._store.state.change(**changes)
+        running = self._keeper.running
+        if running is not None and goal is not None and running.installed.release == goal.release:
+            self._keeper.relabel(Installed(goal.release, goal.max_level))
+        self._progress.clear()
+        self._try_again()
+
+    def _try_again(self) -> None:
+        self._given_up = frozenset()
+        self._keeper.highest_level = 0
+        running = self._keeper.running
+        if running is not None:
+            self._keeper.forget_tests_above(min(running.levels, default=0))
+
+    async def _situation(self) -> Situation:
+        record = self._store.state.record
+        wanted = [item.release for item in (record.goal, record.active) if item is not None]
+        self._manifests = await run_blocking(lambda: self._read_manifests(wanted))
+        self._progress.downloaded = next(filter(self._has_base, wanted), None)
+        return Situation(
+            record=record,
+            running=self._keeper.running,
+            manifest=lambda release: self._manifests.get(release.manifest_digest),
+            has=self._store.blobs.has,
+            given_up=self._given_up,
+            budget_bytes=self._budget.bytes,
+        )
+
+    def _read_manifests(self, releases: list[Release]) -> dict[str, Manifest]:
+        found: dict[str, Manifest] = {}
+        for release in releases:
+            known = self._manifests.get(release.manifest_digest) or self._store.manifest(release)
+            if known is not None:
+                found[release.manifest_digest] = known
+        return found
+
+    def _has_base(self, release: Release) -> bool:
+        manifest = self._manifests.get(release.manifest_digest)
+        return manifest is not None and has_base(manifest, self._store.blobs.has)
+
+    async def _take(self, step: Step) -> float:
+        """Take the step; how long to wait before the next."""
+        try:
+            return await self._dispatch(step)
+        except LinkError as error:
+            _log.info("The server is away: %s", error)
+            if self._store.ledger.changes != self._ledger_changes:
+                self._backoff.reset()
+                self._ledger_changes = self._store.ledger.changes
+            self._progress.enter(Phase.WAITING)
+            return self._backoff.next_seconds()
+        except CapacityError as error:
+            return await self._short_of_room(step, error)
+
+    async def _dispatch(self, step: Step) -> float:
+        match step:
+            case Hold():
+                return await self._hold()
+            case Refuse():
+                detail = ConflictError(
+                    f"{step.goal.release} is older than version {step.newest}, which has been proven here.",
+                    advice="Assign it with --allow-older to go back.",
+                )
+                return await self._fail(step.goal.release, detail)
+            case FetchManifest():
+                return await self._fetch_manifest(step)
+            case FetchBlobs():
+                return await self._fetch_blobs(step)
+            case Activate():
+                return await self._activate(step)
+            case Page():
+                return await self._page(step)
+
+    async def _hold(self) -> float:
+        goal = self._store.state.record.goal
+        failed = goal is not None and self._store.state.record.failed(goal)
+        self._activation.settled()
+        self._progress.enter(Phase.FAILED if failed or self._progress.fault else Phase.IDLE)
+        return _WHEN_WOKEN
+
+    async def _fail(self, release: Release, error: Error) -> float:
+        """The goal is not tried again until the server states another; what runs keeps running."""
+        _log.error("%s is not taken: %s", release, error)
+        goal = self._store.state.record.goal
+        if goal is None or goal.release != release:
+            self._given_up |= {release.manifest_digest}
+            self._progress.blame(release, error)
+            return _AT_ONCE
+        fault = fault_of(release, error)
+        failure = Failure(goal.generation, release, fault.code, fault.detail)
+        await self._store.state.change(failure=failure)
+        self._progress.clear()
+        return _AT_ONCE
+
+    async def _fetch_manifest(self, step: FetchManifest) -> float:
+        self._progress.enter(Phase.FETCHING)
+        try:
+            await self._unless_overtaken(step, self._fetcher.manifest(step.release))
+        except (NotFoundError, IntegrityError, InvalidInputError, ConflictError) as error:
+            return await self._fail(step.release, error)
+        self._backoff.reset()
+        return _AT_ONCE
+
+    async def _fetch_blobs(self, step: FetchBlobs) -> float:
+        has = self._store.blobs.has
+        self._progress.download = {
+            item.digest: item.size_bytes for item, _ in wanted_blobs(step.manifest, step.target)
+        }
+        plan = [
+            (item, ref)
+            for item, ref in missing_blobs(step.manifest, step.stage, has)
+            if item.digest not in self._given_up
+        ]
+        self._progress.enter(Phase.FETCHING)
+        try:
+            await self._unless_overtaken(step, self._fetcher.blobs(step.release, plan))
+        except (NotFoundError, IntegrityError, InvalidInputError, ConflictError) as error:
+            return await self._cannot_have(step, error)
+        self._backoff.reset()
+        self._capacity_backoff.reset()
+        self._all_well()
+        return _AT_ONCE
+
+    async def _cannot_have(self, step: FetchBlobs, error: Error) -> float:
+        if step.update:
+            return await self._fail(step.release, error)
+        missing = missing_blobs(step.manifest, step.stage, self._store.blobs.has)
+        self._given_up |= {item.digest for item, _ in missing}
+        self._progress.blame(step.release, error)
+        return _AT_ONCE
+
+    async def _unless_overtaken(self, step: Step, work: Coroutine[Any, Any, object]) -> None:
+        """Do the work, but drop it when what happens meanwhile asks for another step."""
+        task = asyncio.create_task(work)
+        try:
+            while not task.done():
+                waking = asyncio.create_task(self._wake.wait())
+                await asyncio.wait({task, waking}, return_when=asyncio.FIRST_COMPLETED)
+                waking.cancel()
+                if task.done():
+                    break
+                self._wake.clear()
+                await self._hear()
+                if next_step(await self._situation()) != step:
+                    return
+            task.result()
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _activate(self, step: Activate) -> float:
+        self._progress.enter(Phase.PROVING)
+        release = step.installed.release
+        try:
+            await self._activation.activate(step)
+        except CapacityError:
+            raise
+        except Error as error:
+            return await self._fail(release, error)
+        running = self._keeper.running
+        if running is not None and running.installed.release == release:
+            _log.info("%s runs", release)
+            self._progress.clear()
+            await self._reached()
+            self._on_change()
+            await self._activation.tidy()
+        return _AT_ONCE
+
+    async def _page(self, step: Page) -> float:
+        running = self._keeper.running
+        if running is None:
+            return _AT_ONCE
+        before = running.levels
+        try:
+            await self._keeper.page(step.levels)
+            await self._keeper.prove()
+            self._all_well()
+        except SelfTestError as error:
+            await self._level_failed(before, error, running.installed.release)
+        except IntegrityError as error:
+            if not await run_blocking(lambda: self._store.remove_rotten(running.manifest)):
+                self._keeper.highest_level = _lowest(running.manifest, before)
+                self._progress.blame(running.installed.release, error)
+        return _AT_ONCE
+
+    def _all_well(self) -> None:
+        if not self._given_up and not self._keeper.highest_level:
+            self._progress.clear()
+
+    async def _level_failed(self, before: tuple[int, ...], error: Error, release: Release) -> None:
+        """A level that does not pass is not used, unless the memory leaves no other."""
+        _log.error("%s: %s", release, error)
+        now = self._keeper.running
+        rose = now is not None and now.levels != tuple(map(min, now.levels, before))
+        if rose and await self._activation.go_back(error):
+            return
+        if rose and now is not None:
+            await self._keeper.page(before)
+            self._keeper.highest_level = _lowest(now.manifest, before)
+        self._progress.blame(release, error)
+
+    async def _reached(self) -> None:
+        served = self._keeper.served
+        if served is not None:
+            name, version, level = served.name, served.version, served.level
+            await run_blocking(lambda: self._store.ledger.reach(name, version, level))
+
+    async def _short_of_room(self, step: Step, error: CapacityError) -> float:
+        """Old things go first, the way back last; then wait for room."""
+        running = self._keeper.running
+        release = _release_of(step) or (running.installed.release if running else None)
+        if isinstance(step, FetchBlobs) and await self._made_room(step):
+            return _AT_ONCE
+        _log.error("%s", error)
+        if release is not None:
+            self._progress.blame(release, error)
+        self._progress.enter(Phase.FAILED)
+        return self._capacity_backoff.next_seconds()
+
+    async def _made_room(self, step: FetchBlobs) -> bool:
+        try:
+            if await self._activation.tidy():
+                return True
+            return step.update and await self._activation.tidy(keep_previous=False) > 0
+        except CapacityError as error:
+            _log.warning("Tidying up fails: %s", error)
+            return False
+
+
+def _lowest(manifest: Manifest, levels: tuple[int, ...]) -> int:
+    quantized = [level for block, level in zip(manifest.blocks, levels, strict=True) if block.tensors]
+    return min(quantized, default=manifest.levels[0])
+
+
+def _release_of(step: Step) -> Release | None:
+    match step:
+        case FetchManifest() | FetchBlobs():
+            return step.release
+        case Activate():
+            return step.installed.release
+        case Refuse():
+            return step.goal.release
+    return None
