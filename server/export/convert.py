@@ -42,11 +42,6 @@ _INTEGER_FUNCTIONS: Final[dict[Any, str]] = {
     torch.sym_max: "sym.max",
     torch.sym_min: "sym.min",
 }
-# Regions that change nothing at inference: position of the enabled flag (or None) and of the region.
-_REGIONS: Final[dict[str, tuple[int | None, int]]] = {
-    "wrap_with_set_grad_enabled": (None, 1),
-    "wrap_with_autocast": (2, 4),
-}
 
 
 class Converter:
@@ -56,33 +51,29 @@ class Converter:
         self.nodes: list[Node] = []
         self._names = set(inputs)
 
-    def walk(self, graph: fx.Graph, known: Mapping[fx.Node, Argument], layer: str = "") -> Argument:
-        """Convert a graph's nodes.
+    def walk(self, graph: fx.Graph, known: Mapping[fx.Node, Argument]) -> Argument:
+        """Convert a program's nodes.
 
         Args:
-            graph: The program's graph, or that of a region in it.
+            graph: The program's graph, functional, without regions inside.
             known: What its placeholders stand for.
-            layer: Where a node without a module of its own belongs.
 
         Returns:
             What the graph yields.
 
         Raises:
-            UnsupportedModelError: An argument or a function has no form in the graph.
+            UnsupportedModelError: An argument has no form in the graph.
         """
         values: dict[fx.Node, Argument] = dict(known)
         for node in graph.nodes:
-            where = _layer(node) or layer
             if node.op == "call_function":
-                values[node] = self._call(node, values, where)
+                values[node] = self._call(node, values)
             elif node.op == "output":
-                return _argument(node.args[0], values, where)
+                return _argument(node.args[0], values, "")
         return ()
 
-    def _call(self, node: fx.Node, values: Mapping[fx.Node, Argument], layer: str) -> Argument:
-        region = _REGIONS.get(getattr(node.target, "__name__", ""))
-        if region is not None:
-            return self._inline(node, values, layer, *region)
+    def _call(self, node: fx.Node, values: Mapping[fx.Node, Argument]) -> Argument:
+        layer = _layer(node)
         args = tuple(
             _argument(item, values, layer) for item in node.args if not isinstance(item, torch.device)
         )
@@ -92,30 +83,11 @@ class Converter:
             if key not in _WITHOUT_MEANING
         }
         op = _op(node)
-        if op == GETITEM and isinstance(args[0], tuple):
-            return args[0][node.args[1]]  # type: ignore[index]
         if op in _COPIES or (op == "aten._to_copy.default" and kwargs.get("dtype") is None):
             return args[0]
         name = self._unique(node.name)
         self.nodes.append(Node(name, "aten.reshape.default" if op in _RESHAPES else op, layer, args, kwargs))
         return ValueRef(name)
-
-    def _inline(
-        self, node: fx.Node, values: Mapping[fx.Node, Argument], layer: str, flag: int | None, body: int
-    ) -> Argument:
-        if flag is not None and node.args[flag]:
-            raise UnsupportedModelError(
-                f"Automatic mixed precision in {place(layer)} cannot be delivered.",
-                advice="Export the model without autocast.",
-            )
-        target = node.args[body]
-        owner = node.graph.owning_module
-        if not isinstance(target, fx.Node) or owner is None:
-            raise UnsupportedModelError(f"A nested region in {place(layer)} cannot be delivered.")
-        inner: fx.Graph = owner.get_submodule(str(target.target)).graph  # type: ignore[assignment]
-        places = [item for item in inner.nodes if item.op == "placeholder"]
-        given = [_argument(item, values, layer) for item in node.args[body + 1 :]]
-        return self.walk(inner, dict(zip(places, given, strict=True)), layer)
 
     def _unique(self, name: str) -> str:
         candidate, count = name, 1

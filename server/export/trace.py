@@ -18,47 +18,62 @@ from server.export.examples import Examples
 # A batch of one would be taken for a constant.
 _LEAST_BATCH: Final = 2
 _PREFIX: Final = "model"
-_KEPT: Final = (
-    "linear",
-    "bilinear",
-    "layer_norm",
-    "group_norm",
-    "batch_norm",
-    "instance_norm",
-    "rms_norm",
-    "scaled_dot_product_attention",
-    "matmul",
-    "max_pool1d",
-    "max_pool2d",
-    "max_pool3d",
-    "avg_pool1d",
-    "adaptive_avg_pool1d",
-    "adaptive_avg_pool2d",
-    "adaptive_avg_pool3d",
-    "upsample_nearest2d",
-    "upsample_bilinear2d",
-    "upsample_bicubic2d",
-    "pixel_shuffle",
-    "pixel_unshuffle",
-    "channel_shuffle",
-    "relu6",
-    "gelu",
-    "silu",
-    "mish",
-    "elu",
-    "selu",
-    "celu",
-    "leaky_relu",
-    "hardtanh",
-    "hardswish",
-    "hardsigmoid",
-    "softplus",
-    "log_sigmoid",
-    "prelu",
-    "glu",
-    "softmax",
-    "log_softmax",
-    "embedding",
+_KEPT: Final = frozenset(
+    {
+        "_upsample_nearest_exact2d",
+        "adaptive_avg_pool1d",
+        "adaptive_avg_pool2d",
+        "adaptive_avg_pool3d",
+        "adaptive_max_pool2d",
+        "avg_pool1d",
+        "batch_norm",
+        "bilinear",
+        "celu",
+        "channel_shuffle",
+        "elu",
+        "embedding",
+        "gelu",
+        "glu",
+        "grid_sampler",
+        "group_norm",
+        "hardsigmoid",
+        "hardswish",
+        "hardtanh",
+        "instance_norm",
+        "layer_norm",
+        "leaky_relu",
+        "linear",
+        "log_sigmoid",
+        "log_softmax",
+        "matmul",
+        "max_pool1d",
+        "max_pool2d",
+        "max_pool3d",
+        "mish",
+        "pixel_shuffle",
+        "pixel_unshuffle",
+        "prelu",
+        "reflection_pad1d",
+        "reflection_pad2d",
+        "reflection_pad3d",
+        "relu6",
+        "replication_pad1d",
+        "replication_pad2d",
+        "replication_pad3d",
+        "rms_norm",
+        "scaled_dot_product_attention",
+        "selu",
+        "silu",
+        "softmax",
+        "softplus",
+        "upsample_bicubic2d",
+        "upsample_bilinear2d",
+        "upsample_linear1d",
+        "upsample_nearest1d",
+        "upsample_nearest2d",
+        "upsample_nearest3d",
+        "upsample_trilinear3d",
+    }
 )
 
 
@@ -134,11 +149,7 @@ def model_path(path: str) -> str:
 
 def _decompositions() -> dict[Any, Any]:
     table: dict[Any, Any] = default_decompositions()
-    for name in _KEPT:
-        packet = getattr(torch.ops.aten, name)
-        for overload in packet.overloads():
-            table.pop(getattr(packet, overload), None)
-    return table
+    return {op: how for op, how in table.items() if op.overloadpacket.__name__ not in _KEPT}
 
 
 def _first_line(error: Exception) -> str:

@@ -136,7 +136,7 @@ class Products(nn.Module):
 def _recurrent(kind: Callable[..., nn.Module]) -> tuple[nn.Module, Examples]:
     layer = kind(4, 6, batch_first=True)
     return Function(lambda x, cell, out: out(cell(x)[0][:, -1]), layer, nn.Linear(6, 2)), (
-        torch.randn(2, 3, 4),
+        torch.randn(2, 2, 4),
     )
 
 
@@ -219,7 +219,7 @@ ZOO: Final[Mapping[str, Callable[[], tuple[nn.Module, Examples]]]] = {
     "vision": lambda: (VisionTransformer(), (torch.randn(2, 3, 16, 16),)),
     "causal": lambda: (Causal(), (torch.randint(WORDS, (2, 6)),)),
     "encoder": lambda: (
-        nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2),
+        nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 1),
         (torch.randn(2, 5, 8),),
     ),
     "products": lambda: (Products(), (torch.randn(2, 8),)),

@@ -122,7 +122,7 @@ def test_one_tensor_passed_twice_is_two_inputs() -> None:
 def test_equal_models_give_equal_bytes() -> None:
     def exported() -> Exported:
         torch.manual_seed(3)
-        return export_model(*ZOO["vision"]())
+        return export_model(*ZOO["products"]())
 
     first, second = exported(), exported()
     assert first.graph == second.graph
