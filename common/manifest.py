@@ -259,8 +259,8 @@ def _integer(tree: object, low: int, high: int) -> int:
 
 
 def _text(tree: object) -> str:
-    if not isinstance(tree, str) or not 1 <= len(tree) <= 512:  # noqa: PLR2004
-        raise ManifestError("A text of 1 to 512 characters was expected.")
+    if not isinstance(tree, str) or not 1 <= len(tree) <= 512 or not tree.isprintable():  # noqa: PLR2004
+        raise ManifestError("A text of 1 to 512 printable characters was expected.")
     return tree
 
 

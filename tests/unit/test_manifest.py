@@ -120,3 +120,10 @@ def test_arbitrary_bytes_give_a_manifest_error_or_nothing_else(data: bytes) -> N
 def test_deeply_nested_json_is_refused_without_a_crash() -> None:
     with pytest.raises(ManifestError):
         from_json(b"[" * 100_000)
+
+
+@pytest.mark.parametrize("name", ["\\ud800", "a\\nb", "\\u0000"])
+def test_a_name_that_cannot_be_printed_is_refused(name: str) -> None:
+    data = to_json(manifest()).replace(b"conv.bias", name.encode())
+    with pytest.raises(ManifestError, match="printable"):
+        from_json(data)
