@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from common.errors import ConfigError
+from common.byte_sizes import parse_bytes
+from common.errors import ConfigError, InvalidInputError
 from server.addresses import BrokerAddress, parse_broker_url, parse_host_port
 
 ENV_PREFIX: Final = "NESTFLEET_SERVER_"
@@ -30,12 +31,20 @@ def _broker_url(text: str) -> str:
     return text
 
 
+def _bytes(value: Any) -> Any:
+    try:
+        return parse_bytes(value) if isinstance(value, str) else value
+    except InvalidInputError as error:
+        raise ValueError(str(error)) from error
+
+
 HostPort = Annotated[str, AfterValidator(_host_port)]
 BrokerUrl = Annotated[str, AfterValidator(_broker_url)]
+Bytes = Annotated[int, BeforeValidator(_bytes)]
 
 
 class Settings(BaseSettings):
-    """All that an operator may set. Port 0 lets the system choose; ``ready_file`` tells what it chose.
+    """All that an operator may set. Sizes may be written as "12 MiB". Port 0 lets the system choose; ``ready_file`` tells what it chose.
 
     Attributes:
         data_dir: Registry, blobs and uploads in progress, where nothing else is named.
@@ -68,11 +77,11 @@ class Settings(BaseSettings):
     broker_listen: HostPort = "127.0.0.1:1883"
     advertised_broker: BrokerUrl | None = None
     gc_grace_seconds: float = Field(default=3600.0, ge=0)
-    max_graph_bytes: int = Field(default=16 * _MIB, gt=0)
-    max_weights_bytes: int = Field(default=16 * _GIB, gt=0)
-    max_samples_bytes: int = Field(default=64 * _MIB, gt=0)
-    block_size_bytes: int = Field(default=_MIB, ge=16 * _KIB, le=4 * _MIB)
-    disk_reserve_bytes: int = Field(default=64 * _MIB, ge=0)
+    max_graph_bytes: Bytes = Field(default=16 * _MIB, gt=0)
+    max_weights_bytes: Bytes = Field(default=16 * _GIB, gt=0)
+    max_samples_bytes: Bytes = Field(default=64 * _MIB, gt=0)
+    block_size_bytes: Bytes = Field(default=_MIB, ge=16 * _KIB, le=4 * _MIB)
+    disk_reserve_bytes: Bytes = Field(default=64 * _MIB, ge=0)
     max_pushes: int = Field(default=4, ge=1, le=64)
     push_idle_seconds: float = Field(default=60.0, gt=0)
     ready_file: Path | None = None

@@ -31,6 +31,16 @@ def test_flags_win_over_environment_over_file(tmp_path: Path, monkeypatch: pytes
     assert (settings.listen, settings.broker_listen, settings.max_pushes) == ("flag:1", "env:2", 7)
 
 
+def test_sizes_as_people_write_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NESTFLEET_SERVER_DISK_RESERVE_BYTES", "12 MiB")
+    monkeypatch.setenv("NESTFLEET_SERVER_MAX_WEIGHTS_BYTES", "1000")
+    settings = load_settings()
+    assert (settings.disk_reserve_bytes, settings.max_weights_bytes) == (12 << 20, 1000)
+    monkeypatch.setenv("NESTFLEET_SERVER_DISK_RESERVE_BYTES", "much")
+    with pytest.raises(ConfigError, match="disk_reserve_bytes"):
+        load_settings()
+
+
 def test_an_unknown_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NESTFLEET_SERVER_LISTN", "127.0.0.1:1")
     with pytest.raises(ConfigError, match="NESTFLEET_SERVER_LISTN"):
