@@ -44,7 +44,9 @@ Bytes = Annotated[int, BeforeValidator(_bytes)]
 
 
 class Settings(BaseSettings):
-    """All that an operator may set. Sizes may be written as "12 MiB". Port 0 lets the system choose; ``ready_file`` tells what it chose.
+    """All that an operator may set. Sizes may be written as "12 MiB".
+
+    Port 0 lets the system choose; ``ready_file`` tells what it chose.
 
     Attributes:
         data_dir: Registry, blobs and uploads in progress, where nothing else is named.
