@@ -81,7 +81,8 @@ def open_engine(url: str) -> Engine:
         return _open_sqlite(parsed)
     if parsed.drivername != "postgresql+psycopg":
         raise ConfigError(f"{parsed.drivername!r} is no database that the registry knows.", advice=_ADVICE)
-    options = f"-c timezone=UTC -c statement_timeout={_STATEMENT_MS}"
+    # A database made without an encoding (SQL_ASCII) would answer in bytes.
+    options = f"-c timezone=UTC -c client_encoding=UTF8 -c statement_timeout={_STATEMENT_MS}"
     return create_engine(
         parsed,
         pool_pre_ping=True,
