@@ -47,7 +47,8 @@ def running() -> Iterator[str]:
             shutil.chown(folder, account)
         data = folder / "data"
         make: list[str | Path] = [binaries / "initdb", "-D", data, "-U", _ACCOUNT, "-A", "trust", "-N"]
-        _run([*make, "-E", "UTF8", "--locale=C"], account)
+        # No encoding: the harder case, and what a bare C locale gives.
+        _run([*make, "-E", "SQL_ASCII", "--locale=C"], account)
         settings = f"-k {folder} -c listen_addresses='' -c fsync=off -c synchronous_commit=off"
         control: list[str | Path] = [binaries / "pg_ctl", "-D", data, "-l", folder / "log", "-w"]
         _run([*control, "-o", settings, "start"], account)
