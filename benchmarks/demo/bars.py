@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 from common.byte_sizes import format_bytes
@@ -11,7 +12,8 @@ from common.byte_sizes import format_bytes
 _MOST_OF_PAPER: Final = 0.87
 _MOST_METADATA: Final = 0.01
 _MOST_LOST_POINTS: Final[Mapping[str, float]] = {"8": 0.3, "6": 0.5, "4": 2.0}
-_LEAST_ACCURACY: Final = 0.98
+_LEAST_ACCURACY: Final = 0.975
+_ROUNDING: Final = 1e-5  # float additions in another order
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,13 @@ def judge(report: Mapping[str, Any], fleet_size: int) -> tuple[Bar, ...]:
         report: As in ``report.json``.
         fleet_size: How many devices must have refused the spoilt version.
     """
-    return (*_size_bars(report), *_accuracy_bars(report["accuracy"]), _refusal_bar(report, fleet_size))
+    return (
+        *_size_bars(report),
+        *_accuracy_bars(report["accuracy"]),
+        _nearness_bar(report["output_error"]),
+        _restored_bar(report["paging_output_error"]),
+        _refusal_bar(report, fleet_size),
+    )
 
 
 def _size_bars(report: Mapping[str, Any]) -> tuple[Bar, ...]:
@@ -56,17 +64,32 @@ def _size_bars(report: Mapping[str, Any]) -> tuple[Bar, ...]:
 
 def _accuracy_bars(accuracy: Mapping[str, float]) -> tuple[Bar, ...]:
     fp32 = accuracy["fp32"]
-    trained = Bar("accuracy in FP32", f"{fp32:.2%}", f"≥ {_LEAST_ACCURACY:.0%}", fp32 >= _LEAST_ACCURACY)
+    trained = Bar("accuracy in FP32", f"{fp32:.2%}", f"≥ {_LEAST_ACCURACY:.1%}", fp32 >= _LEAST_ACCURACY)
     return (trained, *(_accuracy_bar(fp32, accuracy[level], level) for level in _MOST_LOST_POINTS))
 
 
 def _accuracy_bar(fp32: float, measured: float, level: str) -> Bar:
     lost_points = 100 * (fp32 - measured)
     limit = _MOST_LOST_POINTS[level]
-    text = f"{measured:.2%} ({-lost_points:+.2f})"
+    text = f"{measured:.2%} ({0.0 - lost_points:+.2f})"
     return Bar(
         f"accuracy at {level} bits, points lost to FP32", text, f"≤ {limit:.1f} lost", lost_points <= limit
     )
+
+
+def _nearness_bar(errors: Mapping[str, float]) -> Bar:
+    """Each level must be nearer to FP32 than the one below: what runs at "8 bits" is no base in disguise."""
+    ordered = [errors[level] for level in ("4", "6", "8")]
+    falls = all(high < low / 2 for low, high in pairwise(ordered))
+    text = ", ".join(f"{error:.2%}" for error in ordered)
+    return Bar("distance of the outputs to FP32 at 4, 6, 8 bits", text, "halves each time", falls)
+
+
+def _restored_bar(errors: Mapping[str, float]) -> Bar:
+    same = abs(errors["before"] - errors["restored"]) < _ROUNDING
+    worse = errors["evicted"] > errors["before"] + _ROUNDING
+    text = ", ".join(f"{errors[moment]:.2%}" for moment in ("before", "evicted", "restored"))
+    return Bar("the same before, evicted, restored", text, "ends as it began", same and worse)
 
 
 def _refusal_bar(report: Mapping[str, Any], fleet_size: int) -> Bar:

@@ -70,6 +70,10 @@ class Display:
         """Why the demo ends here."""
         self._console.print(Text.assemble(("\n   ✗ ", "bold red"), text))
 
+    def working(self) -> contextlib.AbstractContextManager[object]:
+        """While it lasts, a terminal shows that something goes on."""
+        return self._console.status("working") if self._console.is_terminal else contextlib.nullcontext()
+
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
         """While it lasts, ``agents`` draws a table on a terminal."""

@@ -17,6 +17,7 @@ from benchmarks.demo.views import Views, views_of
 from server.client.fleet import FleetClient
 
 _LOOK_SECONDS: Final = 0.2
+_LEDGER_SECONDS: Final = 20.0
 
 
 class Fleet:
@@ -49,9 +50,15 @@ class Fleet:
         self._display.agents(views)
         return views
 
-    def moved_by_largest(self) -> fleet_pb2.Savings:
-        """The ledger of the largest board."""
-        return self.look()[LARGEST].moved
+    def ledger_of_largest(self) -> fleet_pb2.Savings:
+        """What the largest board received by the server's records, once they agree with its own count."""
+        board = self.largest
+        views = self.wait(
+            f"the server's records of {board.device_id} agree with its own to the byte",
+            lambda views: views[board.device_id].moved.moved_bytes == board.endpoint.received_bytes(),
+            seconds=_LEDGER_SECONDS,
+        )
+        return views[board.device_id].moved
 
     def wait(
         self,

@@ -23,21 +23,12 @@ class Answer:
     """What an agent replied.
 
     Attributes:
-        labels: int64 [samples], the digit that it sees in each image.
+        outputs: float64 [samples, classes]; the highest is the digit that it sees.
         version: The version that answered.
         level: The lowest level of any of its blocks, in bits.
     """
 
-    labels: NDArray[np.int64]
-    version: int
-    level: int
-
-
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """Accuracy on samples, with the version and the one level at which all of them were answered."""
-
-    accuracy: float
+    outputs: NDArray[np.float64]
     version: int
     level: int
 
@@ -62,6 +53,11 @@ class Endpoint:
         """Whether the model answers a request at this moment."""
         return self._client.get(f"/v2/models/{MODEL}/ready").status_code == httpx.codes.OK
 
+    def received_bytes(self) -> int:
+        """All that the agent ever received, by its own count."""
+        ledger: Mapping[str, int] = _checked(self._client.get("/nestfleet/status"))["ledger"]
+        return sum(ledger.values())
+
     def ask(self, images: NDArray[np.float32]) -> Answer:
         """What digits the images show, in the agent's eyes.
 
@@ -75,8 +71,8 @@ class Endpoint:
             raise DemoFailure(f"{self.url} does not answer: {error}") from error
         return _answer(_checked(reply))
 
-    def measure(self, samples: Samples) -> Measured:
-        """Accuracy on all samples.
+    def ask_all(self, samples: Samples) -> Answer:
+        """What digits many images show, asked in several requests.
 
         Raises:
             DemoFailure: It did not answer, or changed version or level in between.
@@ -85,9 +81,8 @@ class Endpoint:
         answers = [self.ask(samples.images[start : start + _BATCH]) for start in parts]
         states = {(answer.version, answer.level) for answer in answers}
         if len(states) != 1:
-            raise DemoFailure(f"{self.url} changed while it was measured: {sorted(states)}")
-        labels = np.concatenate([answer.labels for answer in answers])
-        return Measured(float((labels == samples.labels).mean()), *states.pop())
+            raise DemoFailure(f"{self.url} changed while it was asked: {sorted(states)}")
+        return Answer(np.concatenate([answer.outputs for answer in answers]), *states.pop())
 
     def _input_name(self) -> str:
         return str(_checked(self._client.get(f"/v2/models/{MODEL}"))["inputs"][0]["name"])
@@ -107,5 +102,5 @@ def _checked(reply: httpx.Response) -> dict[str, Any]:
 
 def _answer(tree: Mapping[str, Any]) -> Answer:
     output = tree["outputs"][0]
-    scores = np.array(output["data"], np.float64).reshape(output["shape"])
-    return Answer(scores.argmax(1), int(tree["model_version"]), int(tree["parameters"]["level"]))
+    outputs = np.array(output["data"], np.float64).reshape(output["shape"])
+    return Answer(outputs, int(tree["model_version"]), int(tree["parameters"]["level"]))

@@ -51,7 +51,7 @@ class Operator:
 
     def _run(self, words: list[str], *, shown: tuple[str, ...], meanwhile: Callable[[], object]) -> str:
         self._display.command(f"nestfleet {shlex.join(shown)}")
-        with self._log.open("a", encoding="utf-8") as errors:
+        with self._log.open("a", encoding="utf-8") as errors, self._display.working():
             command = [sys.executable, "-m", "server.cli.main", *words]
             start = errors.tell()
             with subprocess.Popen(

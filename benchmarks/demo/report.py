@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from nestfleet.v1 import catalog_pb2
 from benchmarks.demo.scenes.delivery import Delivered
 from benchmarks.demo.scenes.paging import Paged
 from benchmarks.demo.scenes.refusal import Refused
+from benchmarks.demo.scenes.stage import Measured
 from benchmarks.demo.scenes.update import Updated
 
 
@@ -41,20 +43,21 @@ def delivery_part(delivered: Delivered, fp32_accuracy: float, largest: str) -> d
         "first_inference_seconds_by_device": dict(delivered.start_to_answer_seconds),
         "assign_to_answer_seconds": dict(delivered.assign_to_answer_seconds),
         "assign_to_full_level_seconds": delivered.assign_to_full_seconds,
-        "accuracy": {"fp32": fp32_accuracy, **delivered.accuracy},
+        **_quality("", fp32_accuracy, delivered.measured),
     }
 
 
 def paging_part(paged: Paged) -> dict[str, Any]:
     """What a smaller and again larger budget cost."""
-    before, low, restored = paged.accuracy
+    quality = {"before": paged.before, "evicted": paged.evicted, "restored": paged.restored}
     return {
         "evict_wire_bytes": paged.evict_wire_bytes,
         "page_in_wire_bytes": paged.page_in_wire_bytes,
         "evict_freed_memory_bytes": paged.freed_bytes,
         "evict_seconds": paged.evict_seconds,
         "page_in_seconds": paged.page_in_seconds,
-        "paging_accuracy": {"before": before, "evicted": low, "restored": restored},
+        "paging_accuracy": {moment: measured.accuracy for moment, measured in quality.items()},
+        "paging_output_error": {moment: measured.output_error for moment, measured in quality.items()},
         "answers_while_paging": paged.answers,
     }
 
@@ -66,16 +69,24 @@ def update_part(updated: Updated, fp32_accuracy: float) -> dict[str, Any]:
         "update_full_bytes": updated.full_bytes,
         "update_changed_blobs": updated.changed_blobs,
         "update_blobs": updated.blobs,
-        "update_accuracy": {"fp32": fp32_accuracy, **updated.accuracy},
+        **_quality("update_", fp32_accuracy, updated.measured),
     }
 
 
-def refusal_part(refused: Refused) -> dict[str, Any]:
+def refusal_part(refused: Refused, fp32_accuracy: float) -> dict[str, Any]:
     """Who stayed on version 2, and why."""
     return {
         "rolled_back": sorted(refused.reasons),
         "rolled_back_reasons": dict(refused.reasons),
-        "rolled_back_accuracy": dict(refused.accuracy),
+        **_quality("rolled_back_", fp32_accuracy, refused.measured),
+    }
+
+
+def _quality(prefix: str, fp32_accuracy: float, measured: Mapping[str, Measured]) -> dict[str, Any]:
+    accuracy = {level: item.accuracy for level, item in measured.items()}
+    return {
+        f"{prefix}accuracy": {"fp32": fp32_accuracy, **accuracy},
+        f"{prefix}output_error": {level: item.output_error for level, item in measured.items()},
     }
 
 

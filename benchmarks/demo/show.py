@@ -45,27 +45,27 @@ def _play_with(children: Children, trained: Trained, display: Display) -> dict[s
     server = start_server(children)
     operator = Operator(server, display, folders.LOGS / "operator.log")
     with FleetClient(server) as client:
-        first = push(operator, client, 1)
+        first = push(operator, client, 1, display)
         display.scene("Three boards start, each with its own memory")
         boards = start_boards(first.manifest, server, children, client, display)
         fleet = Fleet(boards, client, children, display)
-        stage = Stage(fleet, operator, trained.split, display)
-        delivered = deliver(stage, first.version.sizes)
+        stage = Stage(fleet, operator, trained, display)
+        delivered = deliver(stage)
         paged = page(
             stage,
             low_budget_bytes=memory_needed(first.manifest, first.manifest.levels[0]),
             full_budget_bytes=budget_for(first.manifest, LARGEST),
-            full_accuracy=delivered.accuracy["8"],
+            full=delivered.measured["8"],
         )
         updated = update(stage, " and ".join(CHANGED_LAYERS))
         refused = refuse(stage)
         _show_savings(operator, display)
     return {
         **report.sizes_part(first.version.sizes),
-        **report.delivery_part(delivered, trained.accuracy[1], LARGEST),
+        **report.delivery_part(delivered, trained.accuracy(1), LARGEST),
         **report.paging_part(paged),
-        **report.update_part(updated, trained.accuracy[2]),
-        **report.refusal_part(refused),
+        **report.update_part(updated, trained.accuracy(2)),
+        **report.refusal_part(refused, trained.accuracy(2)),
     }
 
 

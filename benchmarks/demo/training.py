@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import cross_entropy, pad
 
@@ -58,11 +60,11 @@ def fine_tune(
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, samples: Samples) -> float:
-    """Share of samples whose label has the highest output, 0..1."""
+def answer(model: nn.Module, samples: Samples) -> NDArray[np.float32]:
+    """float32 [samples, classes]: the outputs in evaluation mode; the highest is the answer."""
     model.eval()
-    answers = model(torch.from_numpy(samples.images)).argmax(1)
-    return float((answers == torch.from_numpy(samples.labels)).double().mean())
+    outputs: NDArray[np.float32] = model(torch.from_numpy(samples.images)).numpy()
+    return outputs
 
 
 def _freeze(model: nn.Module) -> None:

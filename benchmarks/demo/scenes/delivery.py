@@ -6,13 +6,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nestfleet.v1 import catalog_pb2, fleet_pb2
+from nestfleet.v1 import fleet_pb2
 
-from benchmarks.demo.scenes.stage import Stage
+from benchmarks.demo.scenes.stage import Measured, Stage
 from benchmarks.demo.views import Views
-from common.byte_sizes import format_bytes
-
-_LEDGER_SECONDS = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +18,7 @@ class Delivered:
 
     Attributes:
         moved: The ledger of the largest board, as the server recorded it.
-        accuracy: Level to accuracy over HTTP.
+        measured: Level to how well it answers over HTTP.
         start_to_answer_seconds: Device id to the seconds from process start to the first version that could
             answer, as the agent reported it.
         assign_to_answer_seconds: Device id to the seconds from assignment to the first answer over HTTP.
@@ -29,13 +26,13 @@ class Delivered:
     """
 
     moved: fleet_pb2.Savings
-    accuracy: Mapping[str, float]
+    measured: Mapping[str, Measured]
     start_to_answer_seconds: Mapping[str, float]
     assign_to_answer_seconds: Mapping[str, float]
     assign_to_full_seconds: float
 
 
-def deliver(stage: Stage, sizes: catalog_pb2.SizeReport) -> Delivered:
+def deliver(stage: Stage) -> Delivered:
     """Assign version 1 and watch it arrive."""
     display = stage.display
     display.scene("The fleet receives version 1")
@@ -50,8 +47,8 @@ def deliver(stage: Stage, sizes: catalog_pb2.SizeReport) -> Delivered:
         display.result(f"{name} gave its first answer over HTTP {seconds:.1f} s after the assignment")
     display.result(f"the gateway ran at 8 bits after {full_seconds:.1f} s, and answered all the while")
     return Delivered(
-        moved=_wait_for_ledger(stage, sizes),
-        accuracy=stage.measure(1),
+        moved=stage.fleet.ledger_of_largest(),
+        measured=stage.measure(1),
         start_to_answer_seconds={name: view.state.first_inference_seconds for name, view in views.items()},
         assign_to_answer_seconds=answered.found,
         assign_to_full_seconds=full_seconds,
@@ -66,24 +63,12 @@ def _wait_for_levels(stage: Stage, answered: _FirstAnswers) -> Views:
     )
 
 
-def _wait_for_ledger(stage: Stage, sizes: catalog_pb2.SizeReport) -> fleet_pb2.Savings:
-    """The largest board's ledger, once its report accounts for all that version 1 names."""
-    named_bytes = sizes.base_bytes + sum(shard.size_bytes for shard in sizes.shards)
-    largest = stage.fleet.largest.device_id
-    views = stage.fleet.wait(
-        f"the ledger of {largest} accounts for {format_bytes(named_bytes)}",
-        lambda views: views[largest].moved.base_bytes + views[largest].moved.shard_bytes >= named_bytes,
-        seconds=_LEDGER_SECONDS,
-    )
-    return views[largest].moved
-
-
 class _FirstAnswers:
     """Notes when each board first answers a real request."""
 
     def __init__(self, stage: Stage) -> None:
         self._boards = stage.fleet.boards
-        self._image = stage.split.held_out.images[:1]
+        self._image = stage.held_out.images[:1]
         self._start = time.monotonic()
         self.found: dict[str, float] = {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from benchmarks.demo.scenes.stage import Stage
+from benchmarks.demo.scenes.stage import Measured, Stage
 from common.byte_sizes import format_bytes
 
 
@@ -19,7 +19,7 @@ class Paged:
         evict_seconds: From the cut until the server knew of the low level.
         page_in_seconds: From the restored budget until the server knew of the full level.
         freed_bytes: Memory that weights gave up.
-        accuracy: On the held-out images: before, while it was small, and restored.
+        before, evicted, restored: How well it answered at these moments.
         answers: Requests answered while it changed; none failed.
     """
 
@@ -28,11 +28,13 @@ class Paged:
     evict_seconds: float
     page_in_seconds: float
     freed_bytes: int
-    accuracy: tuple[float, float, float]
+    before: Measured
+    evicted: Measured
+    restored: Measured
     answers: int
 
 
-def page(stage: Stage, *, low_budget_bytes: int, full_budget_bytes: int, full_accuracy: float) -> Paged:
+def page(stage: Stage, *, low_budget_bytes: int, full_budget_bytes: int, full: Measured) -> Paged:
     """Cut the largest board's budget to what the lowest level takes, and restore it."""
     pager = _Pager(stage)
     stage.display.scene("Memory gets tight on the gateway")
@@ -41,20 +43,20 @@ def page(stage: Stage, *, low_budget_bytes: int, full_budget_bytes: int, full_ac
     )
     before_bytes, full_resident_bytes = pager.moved_bytes(), pager.resident_bytes()
     evict_seconds = pager.change(low_budget_bytes, level=4)
-    low_accuracy = pager.measure()
+    evicted = pager.measure()
     middle_bytes = pager.moved_bytes()
     freed_bytes = full_resident_bytes - pager.resident_bytes()
     stage.display.result(
         f"it dropped its shards, {format_bytes(freed_bytes)}; received meanwhile: "
-        f"{format_bytes(middle_bytes - before_bytes)}; {low_accuracy:.2%} right at 4 bits"
+        f"{format_bytes(middle_bytes - before_bytes)}; {evicted.accuracy:.2%} right at 4 bits"
     )
     stage.display.say("The memory is free again: the shards come back from the gateway's own disk.")
     page_in_seconds = pager.change(full_budget_bytes, level=8)
-    restored_accuracy = pager.measure()
+    restored = pager.measure()
     after_bytes = pager.moved_bytes()
     stage.display.result(
         f"it runs at 8 bits again; received meanwhile: {format_bytes(after_bytes - middle_bytes)}; "
-        f"{restored_accuracy:.2%} right; {pager.answers} requests answered meanwhile, none failed"
+        f"{restored.accuracy:.2%} right; {pager.answers} requests answered meanwhile, none failed"
     )
     return Paged(
         evict_wire_bytes=middle_bytes - before_bytes,
@@ -62,7 +64,9 @@ def page(stage: Stage, *, low_budget_bytes: int, full_budget_bytes: int, full_ac
         evict_seconds=evict_seconds,
         page_in_seconds=page_in_seconds,
         freed_bytes=freed_bytes,
-        accuracy=(full_accuracy, low_accuracy, restored_accuracy),
+        before=full,
+        evicted=evicted,
+        restored=restored,
         answers=pager.answers,
     )
 
@@ -73,7 +77,7 @@ class _Pager:
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._board = stage.fleet.largest
-        self._image = stage.split.held_out.images[:1]
+        self._image = stage.held_out.images[:1]
         self.answers = 0
 
     def change(self, budget_bytes: int, *, level: int) -> float:
@@ -86,13 +90,13 @@ class _Pager:
         )
         return time.monotonic() - start
 
-    def measure(self) -> float:
-        """Accuracy now."""
-        return self._board.endpoint.measure(self._stage.split.held_out).accuracy
+    def measure(self) -> Measured:
+        """How well it answers now."""
+        return self._stage.judge(self._board.endpoint.ask_all(self._stage.held_out))
 
     def moved_bytes(self) -> int:
-        """All that the board ever received, as the server recorded it."""
-        return self._stage.fleet.moved_by_largest().moved_bytes
+        """All that the board ever received, as board and server agree."""
+        return self._stage.fleet.ledger_of_largest().moved_bytes
 
     def resident_bytes(self) -> int:
         """Memory that its weights take."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.demo import digits
 from benchmarks.demo.boards import LARGEST, LEVELS, Board, board_of, memory_needed, start_agent
@@ -15,7 +16,8 @@ from benchmarks.demo.display import Display
 from benchmarks.demo.failure import DemoFailure
 from benchmarks.demo.folders import ACCEPTANCE, RUN
 from benchmarks.demo.processes import Child, Children, log_tail
-from benchmarks.demo.training import accuracy
+from benchmarks.demo.scoring import accuracy
+from benchmarks.demo.training import answer
 from benchmarks.demo.weights import VERSIONS, trained
 from common.byte_sizes import format_bytes
 from common.manifest import Manifest
@@ -28,11 +30,21 @@ _SPARE = 1.1  # the largest board has a tenth more than it needs
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """The data, and accuracy on its held-out part in FP32 per version."""
+    """The data, and what each version answers to its held-out part in FP32.
+
+    Attributes:
+        split: The data.
+        outputs: Version to float32 [samples, classes].
+        seconds: That training took; few where the cache had all.
+    """
 
     split: Split
-    accuracy: dict[int, float]
+    outputs: dict[int, NDArray[np.float32]]
     seconds: float
+
+    def accuracy(self, version: int) -> float:
+        """On the held-out part, in FP32."""
+        return accuracy(self.outputs[version], self.split.held_out.labels)
 
 
 def train_versions(display: Display) -> Trained:
@@ -42,12 +54,12 @@ def train_versions(display: Display) -> Trained:
     split = digits.load()
     display.say(f"{len(split.first)} images of 8x8 to learn from; {len(split.held_out)} more stay unseen.")
     np.savez(ACCEPTANCE, labels=split.acceptance.labels, input=split.acceptance.images)
-    measured: dict[int, float] = {}
-    for version in VERSIONS:
-        model = trained(version, split, display.training)
-        measured[version] = accuracy(model, split.held_out)
-    display.result(f"version 1 gets {measured[1]:.2%} of the unseen images right, in 32-bit floats")
-    return Trained(split, measured, time.monotonic() - start)
+    outputs = {
+        version: answer(trained(version, split, display.training), split.held_out) for version in VERSIONS
+    }
+    done = Trained(split, outputs, time.monotonic() - start)
+    display.result(f"version 1 gets {done.accuracy(1):.2%} of the unseen images right, in 32-bit floats")
+    return done
 
 
 def start_server(children: Children) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from benchmarks.demo.scenes.stage import MIN_AGREEMENT, Stage, push
+from benchmarks.demo.scenes.stage import MIN_AGREEMENT, Measured, Stage, push
 from benchmarks.demo.views import View
 from common.errors import ErrorCode
 
@@ -18,11 +18,11 @@ class Refused:
 
     Attributes:
         reasons: Device id to what the device reported.
-        accuracy: Level to accuracy over HTTP afterwards, of version 2.
+        measured: Level to how well version 2 answers over HTTP afterwards.
     """
 
     reasons: Mapping[str, str]
-    accuracy: Mapping[str, float]
+    measured: Mapping[str, Measured]
 
 
 def refuse(stage: Stage) -> Refused:
@@ -33,7 +33,7 @@ def refuse(stage: Stage) -> Refused:
         "The server cannot know that. But every version brings labelled images with it, and a board switches"
     )
     display.say(f"only when it gets at least {MIN_AGREEMENT:.0%} of them right.")
-    push(stage.operator, stage.fleet.client, _SPOILT)
+    push(stage.operator, stage.fleet.client, _SPOILT, display)
     stage.assign(_SPOILT)
     views = stage.fleet.wait(
         "every board refuses version 3 and stays on version 2",

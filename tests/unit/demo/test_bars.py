@@ -16,6 +16,8 @@ GOOD: dict[str, Any] = {
     "update_wire_bytes": 10,
     "update_full_bytes": 8_700,
     "accuracy": {"fp32": 0.99, "8": 0.988, "6": 0.986, "4": 0.971},
+    "output_error": {"4": 0.1, "6": 0.04, "8": 0.01},
+    "paging_output_error": {"before": 0.01, "evicted": 0.1, "restored": 0.01},
     "rolled_back": ["a", "b", "c"],
 }
 
@@ -39,7 +41,10 @@ def test_everything_at_its_limit_holds() -> None:
         ({"update_wire_bytes": 0}, "version 2"),
         ({"full_named_bytes": 8_699}, "manifest"),
         ({"rolled_back": ["a", "b"]}, "refused"),
-        ({"accuracy": {"fp32": 0.96, "8": 0.96, "6": 0.96, "4": 0.96}}, "FP32"),
+        ({"output_error": {"4": 0.1, "6": 0.1, "8": 0.01}}, "distance"),
+        ({"paging_output_error": {"before": 0.01, "evicted": 0.1, "restored": 0.02}}, "restored"),
+        ({"paging_output_error": {"before": 0.01, "evicted": 0.01, "restored": 0.01}}, "restored"),
+        ({"accuracy": {"fp32": 0.974, "8": 0.974, "6": 0.974, "4": 0.974}}, "FP32"),
         ({"accuracy": {"fp32": 0.99, "8": 0.9869, "6": 0.986, "4": 0.971}}, "8 bits"),
         ({"accuracy": {"fp32": 0.99, "8": 0.988, "6": 0.9849, "4": 0.971}}, "6 bits"),
         ({"accuracy": {"fp32": 0.99, "8": 0.988, "6": 0.986, "4": 0.9699}}, "4 bits"),
