@@ -81,8 +81,10 @@ class Display:
             yield
             return
         with Live(console=self._console, transient=True, refresh_per_second=8) as self._live:
-            yield
-        self._live = None
+            try:
+                yield
+            finally:
+                self._live = None
 
     def agents(self, views: Views) -> None:
         """Draw the agents anew, and a line for each that does something else than before."""

@@ -98,7 +98,7 @@ def push(operator: Operator, client: FleetClient, version: int, display: Display
     full_bytes = sizes.base_bytes + sum(shard.size_bytes for shard in sizes.shards)
     display.result(
         f"version {version} is {format_bytes(sizes.fp32_bytes)} as 32-bit floats; nested: base "
-        f"{format_bytes(sizes.base_bytes)}, with all shards {format_bytes(full_bytes)}, {detail.version.blobs} blobs"
+        f"{format_bytes(sizes.base_bytes)}, with all shards {format_bytes(full_bytes)}"
     )
     return detail
 
