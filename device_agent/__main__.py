@@ -39,6 +39,7 @@ def _run(settings: Settings) -> None:
     logging.basicConfig(
         level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
     # paho tells of every lost connection; the link says so itself.
     logging.getLogger("mqtt").setLevel(logging.ERROR)
     asyncio.run(run_agent(settings))

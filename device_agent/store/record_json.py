@@ -40,7 +40,9 @@ def _record(tree: Mapping[str, Any]) -> AgentRecord:
     device_id, key = tree["device_id"], tree["enrolment_key"]
     if not is_name(device_id) or not is_digest(key):
         raise ValueError("device_id or enrolment_key")
-    proven = {str(model): _integer(version) for model, version in tree["newest_proven"].items()}
+    proven = tree["newest_proven"]
+    if not isinstance(proven, dict):
+        raise TypeError("newest_proven")
     return AgentRecord(
         device_id=device_id,
         enrolment_key=key,
@@ -50,7 +52,7 @@ def _record(tree: Mapping[str, Any]) -> AgentRecord:
         limit_bytes=_integer(tree["limit_bytes"]),
         active=_optional(tree["active"], _installed),
         previous=_optional(tree["previous"], _installed),
-        newest_proven=proven,
+        newest_proven={model: _integer(version) for model, version in proven.items()},
         failure=_optional(tree["failure"], _failure),
         attempt=_optional(tree["attempt"], _attempt),
     )

@@ -215,10 +215,14 @@ def _complete(running: Running, target: tuple[int, ...], situation: Situation) -
     def settled(digest: str) -> bool:
         return situation.has(digest) or digest in situation.given_up
 
-    stage = next_stage(running.manifest, target, settled)
+    # A shard above one that cannot be had is of no use.
+    attainable = reachable_levels(
+        running.manifest, target, lambda digest: digest not in situation.given_up
+    )
+    stage = next_stage(running.manifest, attainable, settled)
     if missing_blobs(running.manifest, stage, settled):
         release = running.installed.release
-        return FetchBlobs(release, running.manifest, stage, target, update=False)
+        return FetchBlobs(release, running.manifest, stage, attainable, update=False)
     return Hold()
 
 

@@ -65,10 +65,10 @@ class Startup:
     async def _try(self, rung: Rung) -> Error | None:
         """None when the rung holds; rotten blobs are thrown out, and what is left tried once more."""
         error = await self._load(rung)
-        damaged = isinstance(error, IntegrityError) and not isinstance(error, SelfTestError)
-        if damaged and await run_blocking(lambda: self._remove_rotten(rung)):
-            return await self._load(rung)
-        return error
+        if not isinstance(error, IntegrityError) or isinstance(error, SelfTestError):
+            return error
+        removed = await run_blocking(lambda: self._remove_rotten(rung))
+        return await self._load(rung) if removed else error
 
     def _remove_rotten(self, rung: Rung) -> int:
         manifest = self._store.manifest(rung.installed.release)

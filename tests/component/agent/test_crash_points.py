@@ -1,0 +1,31 @@
+"""SIGKILL between any two steps. A sample of the points here; with stride 1 the program tries them all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108  # a kill loses nothing that a disk would keep
+STRIDE = 17
+
+
+def test_a_kill_at_any_point_loses_nothing_and_counts_every_byte() -> None:
+    parent = MEMORY_FOLDER if os.access(MEMORY_FOLDER, os.W_OK) else None
+    offset = sum(os.urandom(2))
+    with tempfile.TemporaryDirectory(dir=parent) as folder:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.support.crash_points", folder, str(STRIDE), str(offset)],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}"},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    assert done.returncode == 0, f"stride {STRIDE}, offset {offset}: {done.stderr[-2000:]}"
+    points, tried = map(int, done.stdout.split())
+    assert tried >= points // STRIDE > 10

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from nestfleet.v1 import catalog_pb2, control_pb2
+
+from common.channel import MAX_MANIFEST_BYTES
+from common.errors import InvalidInputError
+from device_agent.link.messages import MAX_PAYLOAD_BYTES, read_goal, read_limits
+from device_agent.store.records import Goal, Release
+
+
+def assignment(**changes: object) -> control_pb2.Assignment:
+    fields: dict[str, object] = {
+        "device_id": "board",
+        "generation": 3,
+        "ref": catalog_pb2.VersionRef(model="net", version=2),
+        "manifest_digest": bytes(32),
+        "manifest_size_bytes": 1000,
+        "max_level": 6,
+        "allow_older": True,
+    }
+    return control_pb2.Assignment(**{**fields, **changes})  # type: ignore[arg-type]
+
+
+def test_a_goal() -> None:
+    goal = read_goal(assignment().SerializeToString(), "board")
+    assert goal == Goal(3, Release("net", 2, "00" * 32, 1000), 6, allow_older=True)
+    assert read_goal(b"", "board") is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"device_id": "other"},
+        {"device_id": ""},
+        {"generation": 0},
+        {"generation": (1 << 64) - 1},
+        {"ref": None},
+        {"ref": catalog_pb2.VersionRef(model="net", version=0)},
+        {"ref": catalog_pb2.VersionRef(model="../net", version=1)},
+        {"ref": catalog_pb2.VersionRef(model="net", version=(1 << 32) - 1)},
+        {"manifest_digest": bytes(31)},
+        {"manifest_size_bytes": 0},
+        {"manifest_size_bytes": MAX_MANIFEST_BYTES + 1},
+        {"max_level": 9},
+    ],
+)
+def test_a_goal_that_does_not_fit_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(InvalidInputError):
+        read_goal(assignment(**changes).SerializeToString(), "board")
+
+
+def test_limits() -> None:
+    message = control_pb2.Limits(device_id="board", generation=2, memory_budget_bytes=5)
+    assert read_limits(message.SerializeToString(), "board") == (2, 5)
+    assert read_limits(b"", "board") == (0, 0)
+    with pytest.raises(InvalidInputError):
+        read_limits(message.SerializeToString(), "other")
+    message.memory_budget_bytes = (1 << 64) - 1
+    with pytest.raises(InvalidInputError):
+        read_limits(message.SerializeToString(), "board")
+
+
+def test_a_payload_that_is_too_large_is_refused() -> None:
+    with pytest.raises(InvalidInputError):
+        read_goal(bytes(MAX_PAYLOAD_BYTES + 1), "board")
+
+
+@given(st.binary(min_size=1, max_size=200))
+def test_garbage_is_refused_or_a_message(payload: bytes) -> None:
+    for read in (read_goal, read_limits):
+        try:
+            read(payload, "board")
+        except InvalidInputError:
+            continue
