@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -22,3 +23,15 @@ async def until(condition: Callable[[], object | Awaitable[object]], *, seconds:
         if asyncio.get_running_loop().time() > deadline:
             raise AssertionError(f"Not true within {seconds} s: {condition}")
         await asyncio.sleep(_PAUSE_SECONDS)
+
+
+def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = 60) -> None:
+    """Poll other processes, which cannot be awaited, until something holds of them.
+
+    Raises:
+        AssertionError: It does not within the deadline.
+    """
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
+        time.sleep(_PAUSE_SECONDS * 5)
