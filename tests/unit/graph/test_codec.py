@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.errors import InvalidInputError
@@ -23,6 +23,7 @@ def _tree() -> Any:
     return json.loads(to_json(SIMPLE))
 
 
+@settings(max_examples=50)
 @given(graphs())
 def test_json_and_zstd_give_back_the_graph(graph: Graph) -> None:
     assert from_json(to_json(graph)) == graph
@@ -41,6 +42,7 @@ _JSON = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(st.data(), graphs(), _JSON)
 def test_any_part_replaced_by_anything_is_a_graph_or_an_invalid_input(
     data: st.DataObject, graph: Graph, junk: object

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 
 from common.graph.model import Graph, State, StateRef, ValueRef
 from common.graph.plan import HOLD_NODES, lifetimes
@@ -32,6 +32,7 @@ def test_a_state_is_dropped_when_its_next_use_is_far() -> None:
     assert (lives[0].holds, lives[0].drops) == (frozenset(), ("w",))
 
 
+@settings(max_examples=50)
 @given(graphs())
 def test_every_value_but_the_outputs_ends_once_after_its_last_reader(graph: Graph) -> None:
     alive = {item.name for item in graph.inputs}
