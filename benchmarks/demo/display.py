@@ -80,7 +80,8 @@ class Display:
         if not self._console.is_terminal:
             yield
             return
-        with Live(console=self._console, transient=True, refresh_per_second=8) as self._live:
+        with Live(console=self._console, transient=True, refresh_per_second=8) as live:
+            self._live = live
             try:
                 yield
             finally:
