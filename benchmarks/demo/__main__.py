@@ -10,7 +10,6 @@ from typing import NoReturn
 
 from benchmarks.demo.display import Display
 from benchmarks.demo.failure import DemoFailure
-from benchmarks.demo.show import play
 from common.errors import Error
 
 _INTERRUPTED = 130
@@ -23,6 +22,8 @@ def main() -> int:
         signal.signal(number, _stop)
     display = Display()
     try:
+        from benchmarks.demo.show import play  # noqa: PLC0415 - takes seconds, in which Ctrl-C must work too
+
         held = play(display)
     except (DemoFailure, Error) as error:
         display.failure(str(error))
