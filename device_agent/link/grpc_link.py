@@ -14,7 +14,7 @@ from nestfleet.v1 import delivery_pb2, delivery_pb2_grpc
 
 from common.channel import CHANNEL_OPTIONS, MIN_CHUNK_BYTES
 from common.digest import to_wire
-from common.errors import LinkError
+from common.errors import CapacityError, Error, LinkError
 from common.rpc_status import from_rpc_error
 from device_agent.store.records import Broker
 
@@ -93,7 +93,7 @@ class GrpcLink:
             if code is not grpc.StatusCode.OK:
                 raise LinkError(f"The server ended a stream with {code.name}.")
         except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+            raise _meant(error) from error
         except TimeoutError as error:
             raise LinkError(f"The server at {self._address} sent nothing in time.") from error
         finally:
@@ -103,7 +103,19 @@ class GrpcLink:
         try:
             return await call
         except grpc.aio.AioRpcError as error:
-            raise from_rpc_error(error) from error
+            raise _meant(error) from error
+
+
+def _meant(error: grpc.aio.AioRpcError) -> Error:
+    """The error that a failed call stands for here.
+
+    A server that is overloaded, broken inside or dies in mid-stream is one that is away: none of that says
+    anything about the version, nor about this device's disk.
+    """
+    meant = from_rpc_error(error)
+    if type(meant) is Error or isinstance(meant, CapacityError):
+        return LinkError(meant.message)
+    return meant
 
 
 def _agent_version() -> str:

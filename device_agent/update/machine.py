@@ -216,9 +216,7 @@ def _complete(running: Running, target: tuple[int, ...], situation: Situation) -
         return situation.has(digest) or digest in situation.given_up
 
     # A shard above one that cannot be had is of no use.
-    attainable = reachable_levels(
-        running.manifest, target, lambda digest: digest not in situation.given_up
-    )
+    attainable = reachable_levels(running.manifest, target, lambda digest: digest not in situation.given_up)
     stage = next_stage(running.manifest, attainable, settled)
     if missing_blobs(running.manifest, stage, settled):
         release = running.installed.release

@@ -60,7 +60,7 @@ class Startup:
             self._progress.blame(rung.installed.release, error)
             if isinstance(error, SelfTestError):
                 rungs.sort(key=lambda other, failed=rung.installed: other.installed == failed)  # type: ignore[misc]
-        self._progress.enter(Phase.IDLE)
+        self._progress.enter(Phase.FAILED if self._progress.fault else Phase.IDLE)
 
     async def _try(self, rung: Rung) -> Error | None:
         """None when the rung holds; rotten blobs are thrown out, and what is left tried once more."""

@@ -16,17 +16,17 @@ from common.errors import (
     InvalidInputError,
     LinkError,
     NotFoundError,
-    SelfTestError,
 )
 from common.manifest import Manifest
 from device_agent.blocking import run_blocking
 from device_agent.link.backoff import Backoff
-from device_agent.store.records import Failure, Goal, Installed, Release
+from device_agent.store.records import Failure, Goal, Release
 from device_agent.store.store import Store
 from device_agent.update.activation import Activation
 from device_agent.update.budget import Budget
 from device_agent.update.fetch_plan import has_base, missing_blobs, wanted_blobs
 from device_agent.update.fetcher import Fetcher
+from device_agent.update.goal_intake import GoalIntake
 from device_agent.update.keeper import Keeper
 from device_agent.update.machine import (
     Activate,
@@ -39,11 +39,11 @@ from device_agent.update.machine import (
     Step,
     next_step,
 )
+from device_agent.update.paging import Paging
 from device_agent.update.progress import Phase, Progress, fault_of
 
 _CAPACITY_FIRST_SECONDS: Final = 15.0
 _CAPACITY_LONGEST_SECONDS: Final = 600.0
-_MAX_NEWS: Final = 8
 _AT_ONCE: Final = 0.0
 _WHEN_WOKEN: Final = math.inf
 _log = logging.getLogger(__name__)
@@ -84,8 +84,9 @@ class Updater:
         )
         self._on_change = on_change
         self._activation = Activation(store, keeper, budget)
+        self._paging = Paging(store, keeper, self._activation, progress)
+        self._intake = GoalIntake(store, keeper)
         self._wake = asyncio.Event()
-        self._news: list[Goal | None] = []
         self._given_up: frozenset[str] = frozenset()
         self._manifests: dict[str, Manifest] = {}
         self._budget_bytes = budget.bytes
@@ -93,7 +94,7 @@ class Updater:
 
     def take_goal(self, goal: Goal | None) -> None:
         """The server wants this now; None for nothing. The newest counts, an older one is passed over."""
-        self._news = [*self._news[-_MAX_NEWS:], goal]
+        self._intake.hand_over(goal)
         self._wake.set()
 
     def wake(self) -> None:
@@ -118,7 +119,7 @@ class Updater:
 
     async def _turn(self) -> float:
         await self._hear()
-        await self._reached()
+        await self._paging.remember_level()
         step = next_step(await self._situation())
         return await self._take(step)
 
@@ -130,35 +131,14 @@ class Updater:
             return
 
     async def _hear(self) -> None:
-        """The newest goal is on disk, and what was given up is worth another try."""
-        while self._news:
-            goal = self._news[0]
-            record = self._store.state.record
-            if goal is not None and goal.generation < record.seen_generation:
-                _log.warning("Ignored assignment %d, older than %d", goal.generation, record.seen_generation)
-            elif goal != record.goal:
-                _log.info("Assigned: %s", goal.release if goal else "nothing")
-                await self._accept(goal)
-            self._news.remove(goal)
+        """The newest goal and limit are on disk, and what was given up is worth another try."""
+        another = await self._intake.take_in()
         await self._store.state.change(limit_bytes=self._budget.limit_bytes)
-        if self._budget.bytes != self._budget_bytes:
+        if another:
+            self._progress.clear()
+        if another or self._budget.bytes != self._budget_bytes:
             self._budget_bytes = self._budget.bytes
             self._try_again()
-
-    async def _accept(self, goal: Goal | None) -> None:
-        record = self._store.state.record
-        changes: dict[str, Any] = {"goal": goal}
-        if goal is not None:
-            changes["seen_generation"] = goal.generation
-        active = record.active
-        if goal is not None and active is not None and active.release == goal.release:
-            changes |= {"active": Installed(goal.release, goal.max_level), "failure": None}
-        await self._store.state.change(**changes)
-        running = self._keeper.running
-        if running is not None and goal is not None and running.installed.release == goal.release:
-            self._keeper.relabel(Installed(goal.release, goal.max_level))
-        self._progress.clear()
-        self._try_again()
 
     def _try_again(self) -> None:
         self._given_up = frozenset()
@@ -224,7 +204,9 @@ class Updater:
             case Activate():
                 return await self._activate(step)
             case Page():
-                return await self._page(step)
+                if await self._paging.page(step):
+                    self._all_well()
+                return _AT_ONCE
 
     async def _hold(self) -> float:
         goal = self._store.state.record.goal
@@ -316,49 +298,14 @@ class Updater:
         if running is not None and running.installed.release == release:
             _log.info("%s runs", release)
             self._progress.clear()
-            await self._reached()
+            await self._paging.remember_level()
             self._on_change()
             await self._activation.tidy()
-        return _AT_ONCE
-
-    async def _page(self, step: Page) -> float:
-        running = self._keeper.running
-        if running is None:
-            return _AT_ONCE
-        before = running.levels
-        try:
-            await self._keeper.page(step.levels)
-            await self._keeper.prove()
-            self._all_well()
-        except SelfTestError as error:
-            await self._level_failed(before, error, running.installed.release)
-        except IntegrityError as error:
-            if not await run_blocking(lambda: self._store.remove_rotten(running.manifest)):
-                self._keeper.highest_level = _lowest(running.manifest, before)
-                self._progress.blame(running.installed.release, error)
         return _AT_ONCE
 
     def _all_well(self) -> None:
         if not self._given_up and not self._keeper.highest_level:
             self._progress.clear()
-
-    async def _level_failed(self, before: tuple[int, ...], error: Error, release: Release) -> None:
-        """A level that does not pass is not used, unless the memory leaves no other."""
-        _log.error("%s: %s", release, error)
-        now = self._keeper.running
-        rose = now is not None and now.levels != tuple(map(min, now.levels, before))
-        if rose and await self._activation.go_back(error):
-            return
-        if rose and now is not None:
-            await self._keeper.page(before)
-            self._keeper.highest_level = _lowest(now.manifest, before)
-        self._progress.blame(release, error)
-
-    async def _reached(self) -> None:
-        served = self._keeper.served
-        if served is not None:
-            name, version, level = served.name, served.version, served.level
-            await run_blocking(lambda: self._store.ledger.reach(name, version, level))
 
     async def _short_of_room(self, step: Step, error: CapacityError) -> float:
         """Old things go first, the way back last; then wait for room."""
@@ -380,11 +327,6 @@ class Updater:
         except CapacityError as error:
             _log.warning("Tidying up fails: %s", error)
             return False
-
-
-def _lowest(manifest: Manifest, levels: tuple[int, ...]) -> int:
-    quantized = [level for block, level in zip(manifest.blocks, levels, strict=True) if block.tensors]
-    return min(quantized, default=manifest.levels[0])
 
 
 def _release_of(step: Step) -> Release | None:

@@ -48,7 +48,7 @@ class Countdown:
         connect = sqlite3.connect
 
         def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
-            database = connect(*arguments, **options)
+            database: sqlite3.Connection = connect(*arguments, **options)
             database.set_trace_callback(self.tick)
             return database
 
@@ -78,7 +78,7 @@ async def check(folder: Path) -> None:
     board = Board(folder, server)
     async with board.agent() as running:
         if running.store.state.record.active is not None:
-            await until(lambda: running.agent.keeper.models())
+            await until(running.agent.keeper.models)
         server.away = False
         board.assign(ONE, generation=1)
         await until(lambda: running.runs(1, 8) or running.store.state.record.seen_generation > 1)

@@ -91,7 +91,9 @@ def make_version(number: int = 1, *, model: str = "net", seed: int = 0, changed:
 
 
 def _blocks(seed: int, count: int) -> tuple[tuple[Any, ...], dict[str, bytes]]:
-    parts = [([TensorPart(f"w{index}", (6 + index, 40), 0, 6 + index)], {}) for index in range(count)]
+    parts: list[tuple[list[TensorPart], Mapping[str, NDArray[Any]]]] = [
+        ([TensorPart(f"w{index}", (6 + index, 40), 0, 6 + index)], {}) for index in range(count)
+    ]
     floats: tuple[list[TensorPart], Mapping[str, NDArray[Any]]] = ([], {"bias": np.arange(5.0, dtype="f4")})
     version = random_version((4, 6, 8), [*parts, floats], seed=seed)
     return version.manifest.blocks, version.blobs

@@ -24,7 +24,13 @@ def test_addresses() -> None:
     assert parse_host_port("board:0") == ("board", 0)
     assert parse_host_port("[::1]:8080") == ("::1", 8080)
     assert parse_broker_url("mqtt://host") == BrokerAddress("host", 1883)
-    assert parse_broker_url("mqtts://u:p%40@host:9") == BrokerAddress("host", 9, True, "u", "p@")
+    assert parse_broker_url("mqtts://u:p%40@host:9") == BrokerAddress(
+        "host",
+        9,
+        tls=True,
+        username="u",
+        password="p@",  # noqa: S106
+    )
     assert "secret" not in repr(parse_broker_url("mqtt://u:secret@host"))
     assert str(BrokerAddress("::1", 9, tls=True)) == "mqtts://[::1]:9"
 

@@ -1,0 +1,75 @@
+"""Paging what runs: to the levels that the memory allows, each proven before it counts."""
+
+from __future__ import annotations
+
+import logging
+
+from common.errors import Error, IntegrityError, SelfTestError
+from device_agent.blocking import run_blocking
+from device_agent.residency.policy import lowest_level
+from device_agent.store.records import Release
+from device_agent.store.store import Store
+from device_agent.update.activation import Activation
+from device_agent.update.keeper import Keeper
+from device_agent.update.machine import Page, Running
+from device_agent.update.progress import Progress
+
+_log = logging.getLogger(__name__)
+
+
+class Paging:
+    """Takes the state machine's ``Page`` steps."""
+
+    def __init__(self, store: Store, keeper: Keeper, activation: Activation, progress: Progress) -> None:
+        self._store = store
+        self._keeper = keeper
+        self._activation = activation
+        self._progress = progress
+
+    async def page(self, step: Page) -> bool:
+        """Whether what runs is at the step's levels, and passed its self-test there.
+
+        If not, it is whole all the same: at its old levels, or at those that its disk allows, or what ran
+        before runs again.
+
+        Raises:
+            CapacityError: The memory does not suffice.
+        """
+        running = self._keeper.running
+        if running is None:
+            return False
+        try:
+            await self._keeper.page(step.levels)
+            await self._keeper.prove()
+        except SelfTestError as error:
+            await self._level_failed(running, error)
+        except IntegrityError as error:
+            if not await run_blocking(lambda: self._store.remove_rotten(running.manifest)):
+                self._stay_below(running)
+                self._progress.blame(running.installed.release, error)
+        else:
+            return True
+        return False
+
+    async def remember_level(self) -> None:
+        """The ledger knows the level at which the version runs."""
+        served = self._keeper.served
+        if served is not None:
+            name, version, level = served.name, served.version, served.level
+            await run_blocking(lambda: self._store.ledger.reach(name, version, level))
+
+    async def _level_failed(self, before: Running, error: Error) -> None:
+        """A level that does not pass is not used, unless the memory leaves no other."""
+        release: Release = before.installed.release
+        _log.error("%s: %s", release, error)
+        now = self._keeper.running
+        rose = now is not None and any(new > old for new, old in zip(now.levels, before.levels, strict=True))
+        if rose and await self._activation.go_back(error):
+            return
+        if rose:
+            await self._keeper.page(before.levels)
+            self._stay_below(before)
+        self._progress.blame(release, error)
+
+    def _stay_below(self, before: Running) -> None:
+        self._keeper.highest_level = lowest_level(before.manifest, before.levels)
