@@ -42,6 +42,7 @@ def delivery_part(delivered: Delivered, fp32_accuracy: float, largest: str) -> d
         "first_inference_seconds": delivered.start_to_answer_seconds[largest],
         "first_inference_seconds_by_device": dict(delivered.start_to_answer_seconds),
         "assign_to_answer_seconds": dict(delivered.assign_to_answer_seconds),
+        "answers_while_lifting": delivered.answers_while_lifting,
         "assign_to_full_level_seconds": delivered.assign_to_full_seconds,
         **_quality("", fp32_accuracy, delivered.measured),
     }
