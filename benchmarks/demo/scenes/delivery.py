@@ -44,17 +44,17 @@ def deliver(stage: Stage) -> Delivered:
     stage.assign(1)
     answered = _FirstAnswers(stage)
     views = _wait_for_levels(stage, answered)
-    full_seconds = answered.seconds
+    full_seconds, further = answered.seconds, answered.answers - len(answered.found)
     for name, seconds in answered.found.items():
         display.result(f"{name} gave its first answer over HTTP {seconds:.1f} s after the assignment")
     display.result(f"the gateway ran at 8 bits after {full_seconds:.1f} s")
-    display.result(f"{answered.answers} requests were answered while shards arrived; none failed")
+    display.result(f"{further} more requests were answered while shards arrived; none failed")
     return Delivered(
         moved=stage.fleet.ledger_of_largest(),
         measured=stage.measure(1),
         start_to_answer_seconds={name: view.state.first_inference_seconds for name, view in views.items()},
         assign_to_answer_seconds=answered.found,
-        answers_while_lifting=answered.answers - len(answered.found),
+        answers_while_lifting=further,
         assign_to_full_seconds=full_seconds,
     )
 
