@@ -84,12 +84,15 @@ class MqttLink:
             if loop.time() - started_seconds > _STEADY_SECONDS:
                 self._backoff.reset()
             listener.on_lost()
-            await self._pause(self._backoff.next_seconds())
+            await self._pause(self._backoff.next_seconds(), address, listener)
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause(self, seconds: float, address: BrokerAddress, listener: Listener) -> None:
+        """Wait, but no longer than the broker is where it was not found."""
         try:
             async with asyncio.timeout(seconds):
-                await self._moved.wait()
+                while listener.where() == address:
+                    self._moved.clear()
+                    await self._moved.wait()
         except TimeoutError:
             return
 

@@ -101,6 +101,8 @@ class Ledger:
         self.changes = 0
         with database_errors():
             self._db = sqlite3.connect(path, check_same_thread=False)
+            # Without this, WAL needs a file of shared memory, which a full disk refuses even to a reader.
+            self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             if self._db.execute("PRAGMA user_version").fetchone()[0] == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -27,8 +28,9 @@ class StoreLock:
                 f"Another agent{f' (process {holder})' if holder else ''} runs on the store {path.parent}.",
                 advice="Stop it, or take another store_dir.",
             ) from error
-        os.ftruncate(self._handle, 0)
-        os.pwrite(self._handle, str(os.getpid()).encode(), 0)
+        with contextlib.suppress(OSError):  # a full disk: the number is only for the message above
+            os.ftruncate(self._handle, 0)
+            os.pwrite(self._handle, str(os.getpid()).encode(), 0)
 
     def release(self) -> None:
         """Another agent may have the store."""

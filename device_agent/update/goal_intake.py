@@ -21,6 +21,11 @@ class GoalIntake:
         self._keeper = keeper
         self._waiting: list[Goal | None] = []
 
+    @property
+    def next_goal(self) -> Goal | None:
+        """The oldest goal that is not taken in yet; None when there is none, or it is to have none."""
+        return self._waiting[0] if self._waiting else None
+
     def hand_over(self, goal: Goal | None) -> None:
         """The server wants this now; None for nothing."""
         self._waiting = [*self._waiting[-_MAX_WAITING:], goal]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from common.errors import Error, IntegrityError, SelfTestError
+from common.errors import CapacityError, Error, IntegrityError, SelfTestError
 from device_agent.blocking import run_blocking
 from device_agent.residency.policy import lowest_level
 from device_agent.store.records import Release
@@ -52,11 +52,15 @@ class Paging:
         return False
 
     async def remember_level(self) -> None:
-        """The ledger knows the level at which the version runs."""
+        """The ledger knows the level at which the version runs, unless the disk is full."""
         served = self._keeper.served
-        if served is not None:
-            name, version, level = served.name, served.version, served.level
+        if served is None:
+            return
+        name, version, level = served.name, served.version, served.level
+        try:
             await run_blocking(lambda: self._store.ledger.reach(name, version, level))
+        except CapacityError as error:
+            _log.warning("A level is not recorded yet: %s", error)
 
     async def _level_failed(self, before: Running, error: Error) -> None:
         """A level that does not pass is not used, unless the memory leaves no other."""

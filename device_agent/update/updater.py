@@ -118,10 +118,23 @@ class Updater:
                 await self._rest(wait_seconds)
 
     async def _turn(self) -> float:
-        await self._hear()
+        """Take one step; how long to wait before the next. A full disk keeps no memory from being freed."""
+        heard = await self._heard()
         await self._paging.remember_level()
         step = next_step(await self._situation())
-        return await self._take(step)
+        wait_seconds = await self._take(step)
+        return wait_seconds if heard else min(wait_seconds, self._capacity_backoff.next_seconds())
+
+    async def _heard(self) -> bool:
+        try:
+            await self._hear()
+        except CapacityError as error:
+            _log.error("What is wanted cannot be noted: %s", error)
+            goal = self._intake.next_goal
+            if goal is not None:
+                self._progress.blame(goal.release, error)
+            return False
+        return True
 
     async def _rest(self, wait_seconds: float) -> None:
         try:
@@ -277,7 +290,7 @@ class Updater:
                 if task.done():
                     break
                 self._wake.clear()
-                await self._hear()
+                await self._heard()
                 if next_step(await self._situation()) != step:
                     return
             task.result()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import shutil
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,6 +134,50 @@ async def test_a_short_disk_gives_up_the_way_back_before_the_update(board: Board
         assert running.store.state.record.previous is None
         assert running.store.blobs.present == set(TWO.blobs)
         await until(lambda: running.runs(2, 8))
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file of this process can grow."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_a_disk_that_is_full_stops_no_service(board: Board) -> None:
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.runs(1, 8))
+    with full_disk():
+        async with board.agent() as running:
+            await until(lambda: running.runs(1, 8))
+            board.limit(ONE.bytes_at(4), 1)
+            await until(lambda: running.runs(1, 4))
+            board.assign(TWO)
+            await until(lambda: running.fault() == "capacity")
+            board.limit(ONE.bytes_at(6), 2)
+            await until(lambda: running.agent.status().level == 6)
+    async with board.agent() as running:
+        board.limit(0, 3)
+        await until(lambda: running.runs(2, 8))
+        assert accounted(running, board)
+
+
+async def test_a_disk_that_fills_up_in_mid_download_loses_no_count(board: Board) -> None:
+    board.server.gate.clear()
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: len(board.server.streams) == 1)
+        with full_disk():
+            board.server.gate.set()
+            await until(lambda: running.fault() == "capacity")
+        board.assign(ONE)
+        await until(lambda: running.runs(1, 8))
+        assert running.ledger()["base"] == ONE.wire(4)
+        assert running.ledger()["retransmitted"] == 0
 
 
 @pytest.mark.parametrize("digest", [A_BASE, A_SHARD, ONE.manifest.graph.digest])
