@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from common.channel import MAX_MANIFEST_BYTES, MAX_MESSAGE_BYTES
-from common.errors import InvalidInputError
+from common.errors import ConflictError, InvalidInputError, NotFoundError
 from common.graph.codec import from_zstd
 from common.graph.ops import check_ops
 from common.manifest import BlobRef, to_json
@@ -66,7 +66,24 @@ class Building:
             report=report,
         )
         report("store", 0, 1)
+        self._check_all_there(quantized)
         return self._registry.add_version(order.model, lambda number: _new_version(order, quantized, number))
+
+    def _check_all_there(self, quantized: Quantized) -> None:
+        """Nothing, when no garbage collection ran ahead of a push that took longer than its grace."""
+        refs = [
+            quantized.graph,
+            quantized.self_test,
+            *(ref for block in quantized.blocks for ref in block.blobs),
+        ]
+        try:
+            for ref in refs:
+                self._store.size_bytes(ref.digest)
+        except NotFoundError as error:
+            raise ConflictError(
+                "Garbage collection took a blob of this push away before the version was registered.",
+                advice="Push again, and set gc_grace_seconds above what a push takes.",
+            ) from error
 
     def _put(self, ref: BlobRef, data: bytes) -> None:
         self._store.put(ref.digest, data)
