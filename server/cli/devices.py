@@ -16,6 +16,7 @@ from server.cli.device_table import print_devices
 from server.cli.options import AsJson, Server, VersionArgument
 from server.cli.output import print_json, print_line
 from server.cli.plain import plain
+from server.cli.rollout import Outcome, follow, outcome
 from server.cli.wording import version_name
 from server.client.connection import DEFAULT_SERVER
 from server.client.fleet import FleetClient
@@ -65,6 +66,17 @@ def assign(
         bool,
         typer.Option("--allow-older", metavar="", help="Also where a device has proven a newer version."),
     ] = False,
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait",
+            metavar="",
+            help="Follow the devices until each runs it or has refused it; exit status 1 if one refused.",
+        ),
+    ] = False,
+    timeout_seconds: Annotated[
+        float, typer.Option("--timeout", min=1, max=86400, metavar="SECONDS", help="How long --wait waits.")
+    ] = 600,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
 ) -> None:
@@ -81,10 +93,15 @@ def assign(
             max_level=max_level,
             allow_older=allow_older,
         )
+        if not as_json:
+            _print_assigned(assigned)
+        if wait:
+            ids = [device.device_id for device in assigned]
+            assigned = follow(client.list_devices, ids, timeout_seconds=timeout_seconds)
     if as_json:
         print_json({"devices": [plain(device) for device in assigned]})
-    else:
-        _print_assigned(assigned)
+    if wait and any(outcome(device) is Outcome.REFUSED for device in assigned):
+        raise typer.Exit(1)
 
 
 def _parse_budget(text: str) -> tuple[str, int]:
