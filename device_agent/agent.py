@@ -129,6 +129,10 @@ class Agent:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    def look_again(self) -> None:
+        """Something outside may have changed: try at once what waits for a later try."""
+        self._updater.wake()
+
     def status(self) -> Status:
         """The state at this moment. Looks at the disk."""
         return take_status(

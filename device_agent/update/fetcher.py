@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
@@ -93,7 +94,11 @@ class Fetcher:
         except IntegrityError:
             await self._waste(release.manifest_digest, len(frame))
             raise
-        await run_blocking(lambda: self._store.put_manifest(release, frame))
+        try:
+            await run_blocking(lambda: self._store.put_manifest(release, frame))
+        except CapacityError:
+            await self._waste(release.manifest_digest, len(frame))
+            raise
         return manifest
 
     def _check_room(self, plan: Plan) -> None:
@@ -158,7 +163,9 @@ class Fetcher:
         return await run_blocking(lambda: self._store.append(digest, data))
 
     async def _waste(self, digest: str, count_bytes: int) -> None:
-        await run_blocking(lambda: self._store.waste(digest, count_bytes))
+        """Received bytes that nobody can use are counted, if the disk takes the count."""
+        with contextlib.suppress(CapacityError):
+            await run_blocking(lambda: self._store.waste(digest, count_bytes))
 
     def _deadline_seconds(self, left_bytes: int) -> float:
         own = self._pacer.limit_bytes_per_second

@@ -84,10 +84,11 @@ class Startup:
                 served = await self._keeper.prepare(manifest, self._levels(rung, manifest))
         except Error as error:
             return error
+        as_before = rung.installed == self._store.state.record.active
         await self._settle(rung)
         highest_level = 0 if rung.in_full else manifest.levels[0]
         self._keeper.switch(rung.installed, served, highest_level=highest_level)
-        if rung.in_full and rung.installed == self._store.state.record.active:
+        if rung.in_full and as_before:
             self._progress.clear()
         return None
 

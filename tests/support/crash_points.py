@@ -1,13 +1,19 @@
-"""Ends an agent with SIGKILL at one system call after another, and looks at what the next start makes of it.
+"""Strikes an agent at one system call after another, and looks at what comes of it.
 
-Run as a program of its own, since it forks: ``python -m tests.support.crash_points FOLDER STRIDE OFFSET``.
-Every point is the moment before a write, sync, rename or removal of a file, or before a statement of the
-ledger's database. Prints how many points there are and how many were tried; fails at the first that breaks.
+Run as a program of its own, since it forks:
+
+    python -m tests.support.crash_points FOLDER HOW STRIDE OFFSET
+
+HOW is "kill": SIGKILL, and then the next start must be right; or "error": the call fails as on a full disk,
+and the agent itself must get over it. Every point is the moment before a write, sync, rename or removal of
+a file; a kill also strikes before each statement of the ledger's database. Prints how many points there are
+and how many were tried; fails at the first that breaks.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import signal
@@ -18,24 +24,29 @@ from pathlib import Path
 from typing import Any
 
 from common.digest import sha256_hex
-from tests.support.fleet import Board, MemoryServer, make_version
+from tests.support.fleet import CHUNK_BYTES, Board, MemoryServer, make_version
 from tests.support.waiting import until
 
 ONE = make_version(1)
 TWO = make_version(2, changed=1)
 NO_POINT = 1 << 30
+POINTS_OF_FIRST_START = 3  # an error there ends the agent with a clear message
 
 
 class Countdown:
-    """Ends the process when so many calls have been counted."""
+    """Strikes when so many calls have been counted."""
 
-    def __init__(self, left: int) -> None:
+    def __init__(self, left: int, how: str) -> None:
         self.start = self.left = left
+        self.how = how
 
     def tick(self, *_: object) -> None:
         self.left -= 1
-        if self.left == 0:
+        if self.left:
+            return
+        if self.how == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     @property
     def counted(self) -> int:
@@ -45,6 +56,8 @@ class Countdown:
         """Count every call by which the store changes the disk."""
         for name in ("write", "fsync", "replace", "unlink"):
             setattr(os, name, self._counting(getattr(os, name)))
+        if self.how == "error":
+            return  # SQLite's own calls cannot be made to fail from here
         connect = sqlite3.connect
 
         def traced(*arguments: Any, **options: Any) -> sqlite3.Connection:
@@ -72,6 +85,37 @@ async def live(folder: Path) -> None:
         await until(lambda: running.runs(2, 8))
 
 
+async def get_over(folder: Path) -> None:
+    """As ``live``, looked at again and again, as time does with an agent that waits for room on its disk."""
+    server = MemoryServer([ONE, TWO])
+    board = Board(folder, server)
+    board.assign(ONE, generation=1)
+    async with board.agent() as running:
+
+        async def reaches(version: int) -> bool:
+            running.agent.look_again()
+            return running.runs(version, 8)
+
+        await until(lambda: reaches(1))
+        board.assign(TWO, generation=2)
+        await until(lambda: reaches(2))
+        assert running.fault() == ""
+        counted = running.ledger()
+        assert counted | expected() == counted, f"{counted} is not {expected()}"
+        lost = server.sent.total() - sum(counted.values())
+        assert 0 <= lost <= CHUNK_BYTES, f"{lost} bytes came and were not counted"
+
+
+def expected() -> dict[str, int]:
+    """What the two versions move."""
+    return {
+        "base": ONE.wire(4),
+        "shard": ONE.wire(8) - ONE.wire(4),
+        "update": TWO.wire(8, without=ONE),
+        "metadata": ONE.metadata + len(TWO.frame) + TWO.manifest.self_test.size_bytes,
+    }
+
+
 async def check(folder: Path) -> None:
     """What answered before answers again without a server; then everything comes to its right end."""
     server = MemoryServer([ONE, TWO], away=True)
@@ -84,14 +128,8 @@ async def check(folder: Path) -> None:
         await until(lambda: running.runs(1, 8) or running.store.state.record.seen_generation > 1)
         board.assign(TWO, generation=2)
         await until(lambda: running.runs(2, 8))
-        expected = {
-            "base": ONE.wire(4),
-            "shard": ONE.wire(8) - ONE.wire(4),
-            "update": TWO.wire(8, without=ONE),
-            "metadata": ONE.metadata + len(TWO.frame) + TWO.manifest.self_test.size_bytes,
-            "retransmitted": 0,
-        }
-        assert running.ledger() == expected, f"{running.ledger()} is not {expected}"
+        wanted = {**expected(), "retransmitted": 0}
+        assert running.ledger() == wanted, f"{running.ledger()} is not {wanted}"
         assert running.store.ledger.reached()["net", 2][-1] == 8
         previous = running.store.state.record.previous
         assert previous is not None
@@ -118,13 +156,13 @@ def in_child(work: Callable[[], Coroutine[Any, Any, None]], before: Callable[[],
         os._exit(1)
 
 
-def count_points(folder: Path) -> int:
+def count_points(folder: Path, how: str) -> int:
     """How many points a whole life has."""
     read_end, write_end = os.pipe()
     write = os.write
 
     async def counted() -> None:
-        countdown = Countdown(NO_POINT)
+        countdown = Countdown(NO_POINT, how)
         countdown.install()
         await live(folder)
         write(write_end, str(countdown.counted).encode())
@@ -133,17 +171,26 @@ def count_points(folder: Path) -> int:
     return int(os.read(read_end, 32))
 
 
-def main(folder: Path, stride: int, offset: int) -> None:
-    points = count_points(folder / "whole")
-    tried = range(1 + offset % stride, points + 1, stride)
+def strike(store: Path, how: str, point: int) -> None:
+    """One point, and what must come of it."""
+    countdown = Countdown(point, how)
+    if how == "error":
+        assert in_child(lambda: get_over(store), countdown.install) == 0, f"failed at point {point}"
+        return
+    in_child(lambda: live(store), countdown.install)
+    assert in_child(lambda: check(store)) == 0, f"killed at point {point}"
+
+
+def main(folder: Path, how: str, stride: int, offset: int) -> None:
+    points = count_points(folder / "whole", how)
+    first = 1 if how == "kill" else POINTS_OF_FIRST_START + 1
+    tried = range(first + offset % stride, points + 1, stride)
     for point in tried:
         store = folder / f"at-{point}"
-        status = in_child(lambda: live(store), Countdown(point).install)  # noqa: B023
-        assert os.WIFSIGNALED(status) or point > points * 0.9, f"point {point} was not reached: {status}"
-        assert in_child(lambda: check(store)) == 0, f"killed at point {point} of {points}"  # noqa: B023
+        strike(store, how, point)
         shutil.rmtree(store)
     sys.stdout.write(f"{points} {len(tried)}\n")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

@@ -1,4 +1,7 @@
-"""SIGKILL between any two steps. A sample of the points here; with stride 1 the program tries them all."""
+"""A kill, or an error of the disk, between any two steps.
+
+A sample of the points here; with stride 1 the program tries them all.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,19 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108  # a kill loses nothing that a disk would keep
-STRIDE = 37
 
 
-def test_a_kill_at_any_point_loses_nothing_and_counts_every_byte() -> None:
+@pytest.mark.parametrize(("how", "stride"), [("kill", 37), ("error", 11)])
+def test_at_any_point_nothing_is_lost_and_every_byte_is_counted(how: str, stride: int) -> None:
     parent = MEMORY_FOLDER if os.access(MEMORY_FOLDER, os.W_OK) else None
     offset = sum(os.urandom(2))
     with tempfile.TemporaryDirectory(dir=parent) as folder:
         done = subprocess.run(
-            [sys.executable, "-m", "tests.support.crash_points", folder, str(STRIDE), str(offset)],
+            [sys.executable, "-m", "tests.support.crash_points", folder, how, str(stride), str(offset)],
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}"},
             capture_output=True,
@@ -26,6 +31,6 @@ def test_a_kill_at_any_point_loses_nothing_and_counts_every_byte() -> None:
             timeout=120,
             check=False,
         )
-    assert done.returncode == 0, f"stride {STRIDE}, offset {offset}: {done.stderr[-2000:]}"
+    assert done.returncode == 0, f"stride {stride}, offset {offset}: {done.stderr[-2000:]}"
     points, tried = map(int, done.stdout.split())
-    assert tried >= points // STRIDE > 10
+    assert tried >= points // stride > 10
