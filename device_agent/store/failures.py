@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import sqlite3
 from collections.abc import Generator
 
@@ -19,8 +20,10 @@ def disk_errors() -> Generator[None, None, None]:
     try:
         yield
     except OSError as error:
+        full = error.errno in {errno.ENOSPC, errno.EDQUOT}
         raise CapacityError(
-            f"The store cannot be written: {error.strerror or error}.", advice="Free some space on its disk."
+            f"The store cannot be written: {error.strerror or error}.",
+            advice="Free some space on its disk." if full else "See to its disk and to who may write there.",
         ) from error
 
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
-from common.errors import Error
+from common.errors import Error, ErrorCode
 from device_agent.store.records import Release
+
+# What remains to be done about a version that contradicts itself, where the error does not say.
+_DAMAGED: Final = "Push the version again, and assign that one."
+_ADVICE: Final = {ErrorCode.INTEGRITY: _DAMAGED, ErrorCode.MANIFEST_INVALID: _DAMAGED}
 
 
 class Phase(StrEnum):
@@ -71,4 +76,5 @@ class Progress:
 
 def fault_of(release: Release, error: Error) -> Fault:
     """The failure in one sentence or two, short enough for a message."""
-    return Fault(release, error.code.value, str(error)[:500])
+    detail = str(error) if error.advice else f"{error} {_ADVICE.get(error.code, '')}".strip()
+    return Fault(release, error.code.value, detail[:500])
