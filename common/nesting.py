@@ -44,6 +44,8 @@ def check_levels(levels: Sequence[int]) -> tuple[int, ...]:
     advice = f"Name ascending bit-widths within {MIN_LEVEL}..{MAX_LEVEL}, e.g. 4,6,8."
     if not levels:
         raise InvalidInputError("A version needs at least one level.", advice=advice)
+    if len(levels) > MAX_LEVEL - MIN_LEVEL + 1:
+        raise InvalidInputError(f"{len(levels)} levels are more than there are.", advice=advice)
     if any(not MIN_LEVEL <= level <= MAX_LEVEL for level in levels):
         raise InvalidInputError(f"Levels {list(levels)} leave {MIN_LEVEL}..{MAX_LEVEL}.", advice=advice)
     if any(low >= high for low, high in pairwise(levels)):

@@ -23,6 +23,9 @@ from common.errors import (
 )
 
 CODE_KEY: Final = "nestfleet-error"
+# Statuses travel in HTTP/2 trailers, 8 KiB in all, where a character takes up to 12 bytes.
+_MAX_MESSAGE: Final = 400
+_MAX_ADVICE: Final = 200
 
 STATUS: Final[dict[ErrorCode, grpc.StatusCode]] = {
     ErrorCode.INTERNAL: grpc.StatusCode.INTERNAL,
@@ -73,8 +76,9 @@ _BARE: Final[dict[grpc.StatusCode, type[Error]]] = {
 
 
 def to_status(error: Error) -> tuple[grpc.StatusCode, str, tuple[tuple[str, str], ...]]:
-    """The status, the public message and the trailing metadata for an error."""
-    return STATUS[error.code], str(error), ((CODE_KEY, error.code.value),)
+    """The status, the public message as far as a trailer carries it, and the trailing metadata."""
+    message = f"{_cut(error.message, _MAX_MESSAGE)} {_cut(error.advice, _MAX_ADVICE)}".strip()
+    return STATUS[error.code], message, ((CODE_KEY, error.code.value),)
 
 
 def from_status(
@@ -91,3 +95,7 @@ def from_rpc_error(error: grpc.aio.AioRpcError) -> Error:
     """The error that a failed call stands for."""
     trailers = [(str(key), value) for key, value in (error.trailing_metadata() or ())]
     return from_status(error.code(), error.details() or "", trailers)
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -37,13 +37,17 @@ def shape_text(shape: Shape) -> str:
     return f"[{', '.join('batch' if size is None else str(size) for size in shape)}]"
 
 
+def fits(expected: Shape, actual: Sequence[int]) -> bool:
+    """Whether a shape is the expected one, whose open sizes take any."""
+    return len(expected) == len(actual) and all(
+        wanted in (None, size) for wanted, size in zip(expected, actual, strict=True)
+    )
+
+
 def _check_one(expected: Input, actual: NDArray[Any]) -> None:
     if actual.dtype.name != expected.dtype:
         raise InvalidInputError(f"Input {expected.name!r} is {actual.dtype.name}, expected {expected.dtype}.")
-    fits = actual.ndim == len(expected.shape) and all(
-        wanted in (None, size) for wanted, size in zip(expected.shape, actual.shape, strict=True)
-    )
-    if not fits or not actual.size:
+    if not fits(expected.shape, actual.shape) or not actual.size:
         raise InvalidInputError(
             f"Input {expected.name!r} has the shape {list(actual.shape)},"
             f" expected {shape_text(expected.shape)}."

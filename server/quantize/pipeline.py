@@ -15,6 +15,7 @@ from common.graph import codec
 from common.graph.build import build
 from common.graph.inputs import check_inputs
 from common.graph.model import Graph
+from common.graph.outputs import check_outputs
 from common.manifest import BlobRef, Block, Manifest
 from common.nesting import check_levels
 from common.self_test import encode
@@ -150,6 +151,7 @@ def _answer(
         report("self-test", levels.index(level), len(levels))
         source = LevelSource(blocks, levels, level, spool.read)
         outputs = runner(source, *(torch.from_numpy(array) for array in inputs))
+        check_outputs(graph, [(str(output.dtype).removeprefix("torch."), output.shape) for output in outputs])
         report("self-test", levels.index(level) + 1, len(levels))
         return tuple(
             (output.float() if output.dtype == torch.bfloat16 else output).numpy() for output in outputs

@@ -33,6 +33,12 @@ def test_an_error_survives_the_wire(cls: type[errors.Error]) -> None:
     assert str(back) == "It broke. Mend it."
 
 
+def test_a_message_fits_a_trailer_and_keeps_its_advice() -> None:
+    _, message, _ = to_status(errors.InvalidInputError("\N{SNOWMAN}" * 100_000, advice="Mend it."))
+    assert len(message.encode()) * 3 < 8192
+    assert message.endswith("… Mend it.")
+
+
 @pytest.mark.parametrize("status", list(grpc.StatusCode))
 def test_every_bare_status_gives_an_error(status: grpc.StatusCode) -> None:
     assert isinstance(from_status(status, ""), errors.Error)

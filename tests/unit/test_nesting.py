@@ -99,3 +99,9 @@ def test_base_codes_round_trip_through_their_stored_form(level: int, data: st.Da
 def test_a_stored_code_beyond_its_level_is_refused() -> None:
     with pytest.raises(IntegrityError, match="does not fit 5 bits"):
         unpack_base(np.array([32], np.uint8), 5, 1)
+
+
+def test_a_list_of_levels_without_end_is_not_repeated_in_the_message() -> None:
+    with pytest.raises(InvalidInputError, match="100000 levels are more than there are") as caught:
+        check_levels((4,) * 100_000)
+    assert len(str(caught.value)) < 200
