@@ -57,7 +57,10 @@ def _assemble(program: ExportedProgram, examples: Examples) -> Exported:
     _check_ops(nodes)
     used = [by_name[name] for name in used_states(nodes, sources)]
     if not nodes or not any(found.is_weight for found in used):
-        raise InvalidInputError("The model is empty: its outputs depend on no operator with weights.")
+        raise InvalidInputError(
+            "The model is empty: its outputs depend on no operator with weights.",
+            advice="Push a model whose answer is computed from its parameters.",
+        )
     pairs = [snapshot(found, turned=found.name in turned) for found in used]
     graph = Graph(inputs, tuple(state for state, _ in pairs), nodes, outputs)
     graph = from_json(to_json(graph))  # the proof that the other side will read it

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import logging
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -94,6 +96,22 @@ def quiet_eval(model: nn.Module) -> Iterator[None]:
             module.training = training
 
 
+@contextlib.contextmanager
+def _quiet_torch() -> Iterator[None]:
+    """What torch logs and prints of a model that it cannot follow is told, shorter, by the error instead."""
+    names = ("torch", *(name for name in logging.root.manager.loggerDict if name.startswith("torch.")))
+    loggers = [logger for logger in map(logging.getLogger, names) if logger.handlers]
+    kept = [logger.handlers for logger in loggers]
+    for logger in loggers:
+        logger.handlers = [logging.NullHandler()]
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        for logger, handlers in zip(loggers, kept, strict=True):
+            logger.handlers = handlers
+
+
 def call(model: nn.Module, examples: Examples) -> Any:
     """The model's own answer.
 
@@ -119,8 +137,11 @@ def trace(model: nn.Module, examples: Examples) -> ExportedProgram:
         examples = examples.resized(_LEAST_BATCH)
     shapes = (tuple({0: Dim.AUTO} for _ in examples.tensors),)
     try:
-        program = export(_ByPosition(model, examples), examples.tensors, dynamic_shapes=shapes, strict=False)
-        lowered: ExportedProgram = program.run_decompositions(_decompositions())
+        with _quiet_torch():
+            program = export(
+                _ByPosition(model, examples), examples.tensors, dynamic_shapes=shapes, strict=False
+            )
+            lowered: ExportedProgram = program.run_decompositions(_decompositions())
     except Exception as error:  # torch.export raises what tracing the model's code raises
         raise UnsupportedModelError(
             f"torch.export cannot follow the model: {_first_line(error)}",

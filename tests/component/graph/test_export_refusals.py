@@ -153,3 +153,11 @@ def test_tensors_that_are_not_the_graphs_are_refused(saved: Path, tmp_path: Path
     safetensors.torch.save_file({"other": torch.ones(2, 4)}, folder / INPUTS_FILE)
     with pytest.raises(InvalidInputError, match="does not hold the graph's inputs"):
         load_exported(folder)
+
+
+def test_a_model_that_cannot_be_followed_is_told_by_the_error_alone(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(UnsupportedModelError, match="cannot follow"):
+        export_model(_layer(lambda x, layer: layer(x) if x.sum() > 0 else x), (X,))
+    assert capfd.readouterr() == ("", "")
