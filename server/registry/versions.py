@@ -101,7 +101,9 @@ def manifest_bytes(session: Session, digest: str) -> bytes:
         select(VersionRow.manifest).where(VersionRow.manifest_digest == digest, ~VersionRow.withdrawn)
     )
     if data is None:
-        raise NotFoundError(f"No version has the manifest {digest[:12]}.")
+        raise NotFoundError(
+            f"No version has the manifest {digest[:12]}.", advice="Assign one that `nestfleet models` lists."
+        )
     return data
 
 
