@@ -142,7 +142,16 @@ def _array(item: Mapping[str, Any], name: str) -> NDArray[Any]:
         raise InvalidInputError(f"The data of input {name!r} is no regular list of numbers.") from error
     if values.shape not in {shape, (math.prod(shape),)}:
         raise InvalidInputError(f"Input {name!r} states shape {list(shape)} and sends {list(values.shape)}.")
+    if dtype.kind == "u" and values.dtype.kind == "f":
+        values = _whole_numbers(data, values)
     return _cast(values, dtype, name).reshape(shape)
+
+
+def _whole_numbers(data: list[Any], values: NDArray[Any]) -> NDArray[Any]:
+    """The numbers as uint64 where they all are whole and fit; numpy takes some of these for floats."""
+    exact = np.array(data, dtype=object)
+    top = np.iinfo(np.uint64).max
+    return exact.astype(np.uint64) if all(type(it) is int and 0 <= it <= top for it in exact.flat) else values
 
 
 def _cast(values: NDArray[Any], dtype: np.dtype[Any], name: str) -> NDArray[Any]:

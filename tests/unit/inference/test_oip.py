@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -20,6 +20,7 @@ def body(**changes: Any) -> bytes:
     return json.dumps({"inputs": [tensor]}).encode()
 
 
+@example(array=np.array([1 << 63, 0], np.uint64), nested=False)
 @given(
     st.sampled_from(sorted(DATATYPES)).flatmap(
         lambda name: hnp.arrays(
