@@ -79,7 +79,9 @@ class Startup:
         try:
             manifest = await run_blocking(lambda: self._store.manifest(release))
             if manifest is None or not has_base(manifest, self._store.blobs.has):
-                raise IntegrityError(f"{release} is not whole on the disk.")
+                raise IntegrityError(
+                    f"{release} is not whole on the disk.", advice="It comes again when the server is there."
+                )
             async with attempt(self._store.state, release, "in full" if rung.in_full else "base"):
                 served = await self._keeper.prepare(manifest, self._levels(rung, manifest))
         except Error as error:
