@@ -91,8 +91,12 @@ def load_settings(
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """A flag for every setting."""
-    for name in NAMES:
-        parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar="VALUE")
+    for field in fields(Settings):
+        metavar, meaning = _HELP[field.name]
+        default = f" (default: {field.default})" if field.default not in {"", None, 0} else ""
+        parser.add_argument(
+            f"--{field.name.replace('_', '-')}", dest=field.name, metavar=metavar, help=meaning + default
+        )
 
 
 def _from_file(file: Path) -> dict[str, Any]:
@@ -166,6 +170,26 @@ def _log_level(value: object) -> str:
         raise ConfigError(f"{value!r:.80} is no log level.", advice=f"Take one of {', '.join(_LOG_LEVELS)}.")
     return _text(value)
 
+
+_HELP: Final[Mapping[str, tuple[str, str]]] = {
+    "device_id": ("ID", "under which the device enrols; a new store takes a random one"),
+    "server": ("HOST:PORT", "of the server"),
+    "store_dir": ("FOLDER", "for blobs, ledger and record"),
+    "http_listen": ("HOST:PORT", "of the inference endpoint; port 0: the system's choice"),
+    "memory_budget_bytes": (
+        "SIZE",
+        "memory for weights, e.g. 12MiB; else what the board has, less the reserve",
+    ),
+    "reserve_bytes": ("SIZE", "memory for everything but weights"),
+    "budget_file": ("FILE", "holds a budget that may change at run time; SIGHUP reads it at once"),
+    "broker_url": ("URL", "mqtt:// or mqtts://, where the server's word does not do"),
+    "download_limit_bytes_per_second": ("SIZE", "bandwidth that downloads may take; else no limit"),
+    "disk_reserve_bytes": ("SIZE", "room on the disk that stays free"),
+    "threads": ("COUNT", "threads of one inference; else one per core"),
+    "ready_file": ("FILE", "written once the endpoint answers: JSON with its URL and the device id"),
+    "heartbeat_seconds": ("SECONDS", "the state is reported at least so often"),
+    "log_level": ("LEVEL", "debug, info, warning or error"),
+}
 
 _READ: Final[Mapping[str, Callable[[object], Any]]] = {
     "device_id": _device_id,
