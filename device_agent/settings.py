@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
-from common.byte_sizes import parse_bytes
+from common.byte_sizes import format_bytes, parse_bytes
 from common.errors import ConfigError, Error
 from common.names import check_name
 from device_agent.link.addresses import parse_broker_url, parse_host_port
@@ -93,10 +93,14 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """A flag for every setting."""
     for field in fields(Settings):
         metavar, meaning = _HELP[field.name]
-        default = f" (default: {field.default})" if field.default not in {"", None, 0} else ""
+        default = f" (default: {_shown(field.default)})" if field.default not in {"", None, 0} else ""
         parser.add_argument(
             f"--{field.name.replace('_', '-')}", dest=field.name, metavar=metavar, help=meaning + default
         )
+
+
+def _shown(default: object) -> str:
+    return format_bytes(default) if isinstance(default, int) else str(default)
 
 
 def _from_file(file: Path) -> dict[str, Any]:
