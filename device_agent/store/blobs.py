@@ -12,6 +12,7 @@ from common.errors import IntegrityError, NotFoundError
 from common.files import move_into_place
 from common.manifest import BlobRef
 from device_agent.store.failures import disk_errors
+from device_agent.store.listing import digest_sizes
 
 _MODE: Final = 0o600
 
@@ -28,8 +29,8 @@ class BlobFolder:
         with disk_errors():
             for folder in (self._whole, self._partial):
                 folder.mkdir(parents=True, exist_ok=True)
-        self._present = set(_sizes(self._whole))
-        for digest in self._present & set(_sizes(self._partial)):
+        self._present = set(digest_sizes(self._whole))
+        for digest in self._present & set(digest_sizes(self._partial)):
             self._path(self._partial, digest).unlink()
 
     @property
@@ -43,11 +44,11 @@ class BlobFolder:
 
     def sizes(self) -> dict[str, int]:
         """Digest to bytes on disk, of whole and of partial blobs."""
-        return {**_sizes(self._partial), **_sizes(self._whole)}
+        return {**digest_sizes(self._partial), **digest_sizes(self._whole)}
 
     def partial(self) -> dict[str, int]:
         """Digest to bytes on disk of the blobs that are not whole."""
-        return _sizes(self._partial)
+        return digest_sizes(self._partial)
 
     def size_bytes(self, digest: str) -> int:
         """Bytes of a blob that are on disk, whole or partial; 0 when there are none."""
@@ -135,8 +136,3 @@ class BlobFolder:
         if not is_digest(digest):
             raise ValueError(f"{digest!r:.80} is no digest")
         return folder / digest
-
-
-def _sizes(folder: Path) -> dict[str, int]:
-    with disk_errors(), os.scandir(folder) as entries:
-        return {entry.name: entry.stat().st_size for entry in entries if is_digest(entry.name)}

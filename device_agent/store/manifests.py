@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from common.blob_codec import decompress
-from common.digest import is_digest, sha256_hex
+from common.digest import sha256_hex
 from common.errors import IntegrityError, ManifestError
 from common.files import write_atomically
 from common.manifest import Manifest, from_json
 from device_agent.store.failures import disk_errors
+from device_agent.store.listing import digest_sizes
 from device_agent.store.records import Release
 
 
@@ -47,8 +47,7 @@ class ManifestFolder:
 
     def sizes(self) -> dict[str, int]:
         """Digest to bytes on disk."""
-        with disk_errors(), os.scandir(self._folder) as entries:
-            return {entry.name: entry.stat().st_size for entry in entries if is_digest(entry.name)}
+        return digest_sizes(self._folder)
 
     def put(self, digest: str, frame: bytes) -> None:
         """The frame is on disk, whole.

@@ -71,10 +71,16 @@ class Store:
         """A received manifest is on disk and counted.
 
         Raises:
-            CapacityError: The disk does not take it.
+            CapacityError: The disk does not take it; it is counted all the same, if the disk takes the count.
         """
-        self._manifests.put(release.manifest_digest, frame)
-        self._note(release.manifest_digest, len(frame))
+        digest = release.manifest_digest
+        try:
+            self._manifests.put(digest, frame)
+        finally:
+            on_disk_bytes = self._manifests.sizes().get(digest, 0)
+            self._note(digest, on_disk_bytes)
+            if not on_disk_bytes:
+                self.waste(digest, len(frame))
 
     def waste(self, digest: str, count_bytes: int) -> None:
         """Bytes were received that nobody can use."""

@@ -94,11 +94,7 @@ class Fetcher:
         except IntegrityError:
             await self._waste(release.manifest_digest, len(frame))
             raise
-        try:
-            await run_blocking(lambda: self._store.put_manifest(release, frame))
-        except CapacityError:
-            await self._waste(release.manifest_digest, len(frame))
-            raise
+        await run_blocking(lambda: self._store.put_manifest(release, frame))
         return manifest
 
     def _check_room(self, plan: Plan) -> None:

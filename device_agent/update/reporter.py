@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Final
 
 from common.clock import Clock
+from common.errors import Error
 from common.topics import Topic
 from device_agent.blocking import run_blocking
 from device_agent.link.control import ControlLink
@@ -17,6 +19,7 @@ from device_agent.update.status import Status
 
 _SHORTEST_SECONDS: Final = 0.2
 _LEDGER_SECONDS: Final = 2.0
+_log = logging.getLogger(__name__)
 
 
 class Reporter:
@@ -56,7 +59,10 @@ class Reporter:
     async def run(self) -> None:
         """Report until cancelled."""
         while True:
-            await self.report()
+            try:
+                await self.report()
+            except Error as error:
+                _log.warning("The state could not be reported: %s", error)
             await asyncio.sleep(_SHORTEST_SECONDS)
             try:
                 async with asyncio.timeout(self._heartbeat_seconds):
