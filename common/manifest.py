@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any, Final
 
 from common.digest import is_digest, sha256_hex
 from common.errors import InvalidInputError, ManifestError
 from common.names import is_name
-from common.nesting import check_levels
+from common.nesting import Step, check_levels, steps_of
 
 FORMAT: Final = 1
 MAX_BLOB_BYTES: Final = 64 * 1024 * 1024
@@ -83,22 +84,28 @@ class Block:
         floats: Names of values that stay float; they are in the base blob.
         blobs: One per level: the base, then the shards. A block without quantized tensors has a base alone.
         codes_digests: One per blob: SHA-256 of the int8 codes at that level, tensors in order, C order.
+        shard_bits: One per shard: the width of its values. Nothing where each is as wide as its step.
     """
 
     tensors: tuple[TensorPart, ...]
     floats: tuple[str, ...]
     blobs: tuple[BlobRef, ...]
     codes_digests: tuple[str, ...]
+    shard_bits: tuple[int, ...] = ()
 
     @property
     def weights(self) -> int:
         """Quantized weights in this block."""
         return sum(part.weights for part in self.tensors)
 
+    def steps(self, levels: Sequence[int]) -> tuple[Step, ...]:
+        """What lies between the version's levels in this block: one per shard."""
+        return steps_of(levels[: len(self.blobs)], self.shard_bits)
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """One version, whole."""
+    """One version, whole; ``rounding`` tells people how its codes were made, and nothing depends on it."""
 
     model: str
     version: int
@@ -133,6 +140,7 @@ def to_json(manifest: Manifest) -> bytes:
                 "blobs": [_blob_tree(ref) for ref in block.blobs],
                 "codes": list(block.codes_digests),
             }
+            | ({"shard_bits": list(block.shard_bits)} if block.shard_bits else {})
             for block in manifest.blocks
         ],
     }
@@ -194,12 +202,13 @@ def _manifest(tree: object) -> Manifest:
         rounding=fields["rounding"],
         graph=_blob(fields["graph"]),
         self_test=_blob(fields["self_test"]),
-        blocks=tuple(_block(item, len(levels)) for item in _list(fields["blocks"], MAX_BLOCKS)),
+        blocks=tuple(_block(item, levels) for item in _list(fields["blocks"], MAX_BLOCKS)),
     )
 
 
-def _block(tree: object, level_count: int) -> Block:
-    fields = _object(tree, {"tensors", "floats", "blobs", "codes"})
+def _block(tree: object, levels: Sequence[int]) -> Block:
+    level_count = len(levels)
+    fields = _object(tree, {"tensors", "floats", "blobs", "codes"}, optional={"shard_bits"})
     tensors = tuple(_part(item) for item in _list(fields["tensors"], MAX_TENSORS_PER_BLOCK))
     floats = tuple(_text(item) for item in _list(fields["floats"], MAX_TENSORS_PER_BLOCK))
     blobs = tuple(_blob(item) for item in _list(fields["blobs"], level_count))
@@ -209,7 +218,16 @@ def _block(tree: object, level_count: int) -> Block:
         raise ManifestError(
             f"A block names {len(blobs)} blobs and {len(codes)} code digests where {expected} belong."
         )
-    return Block(tensors, floats, blobs, codes)
+    return Block(tensors, floats, blobs, codes, _shard_bits(fields, levels[:expected]))
+
+
+def _shard_bits(fields: Mapping[str, Any], levels: Sequence[int]) -> tuple[int, ...]:
+    if "shard_bits" not in fields:
+        return ()
+    widths = tuple(_integer(width, 1, 8) for width in _list(fields["shard_bits"], len(levels)))
+    if not any(step.carry_bits for step in steps_of(levels, widths)):
+        raise ManifestError("A block states widths of shards that are those of its steps.")
+    return widths
 
 
 def _part(tree: object) -> TensorPart:
@@ -240,8 +258,8 @@ def _blob(tree: object) -> BlobRef:
     return ref
 
 
-def _object(tree: object, keys: set[str]) -> Mapping[str, Any]:
-    if not isinstance(tree, dict) or set(tree) != keys:
+def _object(tree: object, keys: set[str], *, optional: AbstractSet[str] = frozenset()) -> Mapping[str, Any]:
+    if not isinstance(tree, dict) or set(tree) - optional != keys:
         raise ManifestError(f"An object with the keys {sorted(keys)} was expected.")
     return tree
 

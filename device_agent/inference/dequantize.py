@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from device_agent.residency.bit_planes import BYTE_BITS, PackedCodes, plane_widths, run_shifts
+from device_agent.residency.code_steps import carry_zero, steps_down
 from device_agent.residency.resident import ResidentPart
 
 _SHIFTS: Final = {width: torch.from_numpy(run_shifts(width)) for width in (4, 2, 1)}
@@ -25,7 +26,7 @@ class Dequantizer:
 
     def __init__(self) -> None:
         self._weight = torch.empty(0)
-        self._codes = [torch.empty(0, dtype=torch.uint8) for _ in range(2)]
+        self._codes = [torch.empty(0, dtype=torch.uint8) for _ in range(3)]
 
     def weight(
         self, parts: Sequence[ResidentPart], levels: Sequence[int], *, highest_level: int
@@ -50,20 +51,37 @@ class Dequantizer:
                 level = min(resident.codes.level, highest_level)
                 affine = resident.affines[levels.index(level)]
                 out = rows[resident.part.start : resident.part.stop]
-                out.copy_(self._signed_codes(resident.codes, level).view(out.shape))
+                down = steps_down(resident.codes.level, resident.carries, levels, level)
+                out.copy_(self._signed_codes(resident.codes, down, level).view(out.shape))
                 out.mul_(_column(affine.scale)).add_(_column(affine.offset))
             return rows.view(shape)
 
-    def _signed_codes(self, packed: PackedCodes, level: int) -> torch.Tensor:
-        """int8 [count], values in [-2**(level-1), 2**(level-1) - 1]; valid until the next call."""
-        widths = plane_widths(packed.level)
-        codes = self._spread(packed.planes[0], widths[0], packed.count, into=0)
-        for plane, width in zip(packed.planes[1:], widths[1:], strict=True):
-            codes.bitwise_left_shift_(width).bitwise_or_(self._spread(plane, width, packed.count, into=1))
+    def _signed_codes(
+        self, packed: PackedCodes, down: Sequence[tuple[int, PackedCodes | None]], level: int
+    ) -> torch.Tensor:
+        """int8 [count], values in [-2**(level-1), 2**(level-1) - 1]; valid until the next call.
+
+        Args:
+            packed: The codes at their own level.
+            down: The steps from there to the wanted one.
+            level: The wanted one.
+        """
+        codes = self._unsigned(packed, into=0, beside=1)
         signed = self._buffer(1, packed.count)
-        if level < packed.level:
-            codes = torch.bitwise_right_shift(codes, packed.level - level, out=signed)
+        for step_bits, carry in down:
+            codes = torch.bitwise_right_shift(codes, step_bits, out=signed)
+            if carry:
+                codes.sub_(self._unsigned(carry, into=0, beside=2)).add_(carry_zero(carry))
         return torch.sub(codes, 1 << (level - 1), out=signed).view(torch.int8)
+
+    def _unsigned(self, packed: PackedCodes, *, into: int, beside: int) -> torch.Tensor:
+        """Values of all planes, put together: uint8 [count], not to be changed."""
+        widths = plane_widths(packed.level)
+        values = self._spread(packed.planes[0], widths[0], packed.count, into=into)
+        for plane, width in zip(packed.planes[1:], widths[1:], strict=True):
+            lower = self._spread(plane, width, packed.count, into=beside)
+            values.bitwise_left_shift_(width).bitwise_or_(lower)
+        return values
 
     def _spread(self, plane: NDArray[np.uint8], width_bits: int, count: int, *, into: int) -> torch.Tensor:
         """One plane's values, one per byte: uint8 [count] of scratch memory; at 8 bits the plane itself."""

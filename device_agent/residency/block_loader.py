@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from common.blob_codec import decode_arrays, unpack_base
 from common.errors import IntegrityError
 from common.manifest import Block, TensorPart
+from common.nesting import Step
 from common.packing import unpack
-from device_agent.residency.bit_planes import PackedCodes, pack_codes, unpack_codes
+from device_agent.residency.bit_planes import pack_codes, unpack_codes
+from device_agent.residency.code_steps import lift_codes, lower_codes
 from device_agent.residency.resident import Affine, ResidentBlock, ResidentPart
 
 ReadBlob = Callable[[str], bytes | memoryview]
@@ -66,19 +68,23 @@ def lift_block(
         return resident
     unsigned = [unpack_codes(part.codes) for part in resident.parts]
     affines = [list(part.affines) for part in resident.parts]
+    carries = [list(part.carries) for part in resident.parts]
+    steps = block.steps(levels)
     for index in range(low_index + 1, high_index + 1):
         arrays = decode_arrays(read(block.blobs[index].digest), block.blobs[index])
         _check_names(block, arrays, floats=())
-        step_bits = levels[index] - levels[index - 1]
-        for codes, part, part_affines in zip(unsigned, block.tensors, affines, strict=True):
-            shard = _shard_bits(arrays, part, step_bits)
-            np.left_shift(codes, np.uint8(step_bits), out=codes)
-            np.bitwise_or(codes, shard, out=codes)
-            part_affines.append(_affine(arrays, part))
+        step = steps[index - 1]
+        for at, part in enumerate(block.tensors):
+            shard = _shard(arrays, part, step)
+            unsigned[at], carry = lift_codes(unsigned[at], shard, step)
+            carries[at].append(carry)
+            affines[at].append(_affine(arrays, part))
         _check_codes(block, index, levels[index], unsigned)
     parts = tuple(
-        ResidentPart(part, pack_codes(codes, level), tuple(part_affines))
-        for part, codes, part_affines in zip(block.tensors, unsigned, affines, strict=True)
+        ResidentPart(part, pack_codes(codes, level), tuple(part_affines), tuple(part_carries))
+        for part, codes, part_affines, part_carries in zip(
+            block.tensors, unsigned, affines, carries, strict=True
+        )
     )
     return ResidentBlock(level, parts, resident.floats, block.codes_digests[high_index])
 
@@ -89,7 +95,12 @@ def lower_block(block: Block, levels: Sequence[int], resident: ResidentBlock, le
     if not resident.parts or resident.level <= level:
         return resident
     parts = tuple(
-        ResidentPart(part.part, _lower_codes(part.codes, level), part.affines[: index + 1])
+        ResidentPart(
+            part.part,
+            lower_codes(part.codes, part.carries, levels, level),
+            part.affines[: index + 1],
+            part.carries[:index],
+        )
         for part in resident.parts
     )
     return ResidentBlock(level, parts, resident.floats, block.codes_digests[index])
@@ -104,19 +115,14 @@ def shard_bytes(block: Block, levels: Sequence[int], low: int, high: int) -> int
     )
 
 
-def _lower_codes(codes: PackedCodes, level: int) -> PackedCodes:
-    unsigned = unpack_codes(codes)
-    return pack_codes(np.right_shift(unsigned, np.uint8(codes.level - level), out=unsigned), level)
-
-
 def _base_codes(arrays: Arrays, part: TensorPart, level: int) -> NDArray[np.uint8]:
     stored = _array(arrays, f"codes/{part.name}", np.uint8)
     codes = unpack_base(stored, level, part.weights).view(np.uint8)
     return np.add(codes, np.uint8(1 << (level - 1)), out=codes)
 
 
-def _shard_bits(arrays: Arrays, part: TensorPart, step_bits: int) -> NDArray[np.uint8]:
-    return unpack(_array(arrays, f"codes/{part.name}", np.uint8), step_bits, part.weights)
+def _shard(arrays: Arrays, part: TensorPart, step: Step) -> NDArray[np.uint8]:
+    return unpack(_array(arrays, f"codes/{part.name}", np.uint8), step.shard_bits, part.weights)
 
 
 def _affine(arrays: Arrays, part: TensorPart) -> Affine:

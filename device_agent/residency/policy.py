@@ -17,8 +17,8 @@ _PACKED_UP_TO_BITS: Final = 4  # common.blob_codec: a base above that holds one 
 def block_bytes(block: Block, levels: Sequence[int], level: int) -> int:
     """Memory that a block takes at a level, at most.
 
-    Codes at ``level`` bits; scale and offset of every level up to it, so that a step down needs no disk;
-    and the floats.
+    Codes at ``level`` bits; the carries, scales and offsets of every level up to it, so that a step down
+    needs no disk; and the floats.
 
     Args:
         block: Any block of the version.
@@ -28,7 +28,9 @@ def block_bytes(block: Block, levels: Sequence[int], level: int) -> int:
     if not block.tensors:
         return block.blobs[0].raw_size_bytes
     rows = sum(part.rows for part in block.tensors)
-    codes = sum(planes_size_bytes(part.weights, level) for part in block.tensors)
+    steps = block.steps(levels)[: levels.index(level)]
+    widths = [level, *(step.carry_bits for step in steps)]
+    codes = sum(planes_size_bytes(part.weights, width) for part in block.tensors for width in widths)
     affines = AFFINE_BYTES_PER_ROW * rows * (levels.index(level) + 1)
     return codes + affines + _float_bytes(block, levels[0])
 

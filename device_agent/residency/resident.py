@@ -40,16 +40,20 @@ class ResidentPart:
         part: Which rows of which tensor.
         codes: At the block's level.
         affines: One per level from the base up to the block's level; a step down finds its own here.
+        carries: One per step from the base up to the block's level: what, beside the codes, a step down needs
+            (``common.nesting``), as stored; None where codes below are the high bits of those above.
     """
 
     part: TensorPart
     codes: PackedCodes
     affines: tuple[Affine, ...]
+    carries: tuple[PackedCodes | None, ...] = ()
 
     @property
     def size_bytes(self) -> int:
         """Memory that the part takes."""
-        return self.codes.size_bytes + sum(affine.size_bytes for affine in self.affines)
+        carries = sum(carry.size_bytes for carry in self.carries if carry)
+        return self.codes.size_bytes + carries + sum(affine.size_bytes for affine in self.affines)
 
 
 @dataclass(frozen=True, slots=True)

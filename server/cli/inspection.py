@@ -10,7 +10,7 @@ from nestfleet.v1 import catalog_pb2
 from common.byte_sizes import format_bytes
 from common.graph.inputs import shape_text
 from common.graph.model import Graph, Input, Output
-from common.manifest import Block
+from common.manifest import Block, Manifest
 from server.cli.output import print_line, print_table, printable, table
 from server.cli.plain import plain
 from server.cli.wording import count, level_list, percent, utc_time, version_name
@@ -38,11 +38,23 @@ def print_inspection(detail: VersionDetail, graph: Graph, *, blocks: bool) -> No
         f"{count(version.sizes.weights, 'quantized weight')} and {count(version.sizes.floats, 'float')} "
         f"in {count(version.blocks, 'block')}, {count(version.blobs, 'blob')}"
     )
+    print_line(f"shards: {_shard_widths(detail.manifest)}")
     print_line(f"manifest {version.manifest_digest.hex()}\n")
     _print_sizes(version)
     _print_signature(graph)
     if blocks:
         _print_blocks(detail)
+
+
+def _shard_widths(manifest: Manifest) -> str:
+    """Bits per weight of each shard, e.g. ``3 bits to 6, 3 bits to 8``; what blocks differ in, as a range."""
+    steps = [block.steps(manifest.levels) for block in manifest.blocks if block.tensors]
+    texts = []
+    for same_step in zip(*steps, strict=True):
+        widths = sorted({step.shard_bits for step in same_step})
+        width = str(widths[0]) if len(widths) == 1 else f"{widths[0]} to {widths[-1]}"
+        texts.append(f"{width} bits a weight to {same_step[0].high}")
+    return ", ".join(texts) or "none"
 
 
 def _print_sizes(version: catalog_pb2.Version) -> None:
@@ -114,4 +126,5 @@ def _block_json(levels: tuple[int, ...], block: Block) -> dict[str, Any]:
             {"level": level, "digest": ref.digest, "size_bytes": ref.size_bytes, "coding": ref.coding}
             for level, ref in zip(levels, block.blobs, strict=False)
         ],
+        "shard_bits": [step.shard_bits for step in block.steps(levels)],
     }

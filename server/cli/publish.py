@@ -33,8 +33,13 @@ def push(
     name: Annotated[str, typer.Option("--name", "-n", help="The model's name.")],
     levels: Annotated[str, typer.Option(metavar="N,N,…", help="Ascending bit-widths within 2..8.")] = "4,6,8",
     rounding: Annotated[
-        str, typer.Option(metavar="MODE", help="How weights are split into levels.")
+        str,
+        typer.Option(metavar="MODE", help="How weights come to be levels: floor, adaptive."),
     ] = "floor",
+    refit: Annotated[
+        bool,
+        typer.Option("--refit", help="Fit scales and offsets of part-bit levels; floor always does."),
+    ] = False,
     acceptance: Annotated[
         Path | None,
         typer.Option(
@@ -59,6 +64,7 @@ def push(
         read_acceptance(acceptance) if acceptance else None,
         min_agreement,
         parse_bytes(block_size),
+        refit=refit,
     )
     with PushProgress() as progress:
         version = _publish(source, publication, server, progress)

@@ -41,6 +41,7 @@ class Publication:
         acceptance: None: the self-test has the example inputs, without labels.
         min_agreement: Least share of labels that a device must hit, 0..1.
         block_size_bytes: Upper bound of a block's largest blob; 0: the server's choice.
+        refit: Whether part-bit levels get refitted scales and offsets; ``floor`` always does it.
 
     Raises:
         InvalidInputError: A value is none of that.
@@ -52,6 +53,7 @@ class Publication:
     acceptance: Acceptance | None = None
     min_agreement: float = 0.0
     block_size_bytes: int = 0
+    refit: bool = False
 
     def __post_init__(self) -> None:
         check_name(self.name, what="model")

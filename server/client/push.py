@@ -29,6 +29,7 @@ def push(
     name: str,
     levels: Sequence[int] = (4, 6, 8),
     rounding: str = "floor",
+    refit: bool = False,
     server: str = DEFAULT_SERVER,
     self_test: tuple[Arrays, Any] | None = None,
     min_agreement: float = 0.0,
@@ -41,7 +42,8 @@ def push(
         example_inputs: Tensors as the model is called with, in order or by keyword; axis 0 is the batch.
         name: The model's name in the registry.
         levels: Ascending bit-widths within 2..8.
-        rounding: Rounding mode of the split.
+        rounding: Rounding mode: "floor", or "adaptive" as in the NestQuant paper.
+        refit: Whether part-bit levels get refitted scales and offsets; "floor" always does it.
         server: ``HOST:PORT``.
         self_test: Inputs and integer labels [samples]; a device must give them the first output's highest
             value. At most 64 samples. None: the example inputs, without labels.
@@ -57,7 +59,7 @@ def push(
         Error: What the server refused the model for.
     """
     acceptance = Acceptance(self_test[0], np.asarray(self_test[1], np.int64)) if self_test else None
-    publication = Publication(name, levels, rounding, acceptance, min_agreement)
+    publication = Publication(name, levels, rounding, acceptance, min_agreement, refit=refit)
     return push_model(lambda: (model, example_inputs), publication, server=server, on_progress=on_progress)
 
 

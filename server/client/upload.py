@@ -84,6 +84,7 @@ def _header(publication: Publication, parts: Parts) -> publish_pb2.PublishHeader
         model=publication.name,
         levels=publication.levels,
         rounding=publication.rounding,
+        refit=publication.refit,
         min_agreement=publication.min_agreement,
         block_size_bytes=publication.block_size_bytes,
         graph_size_bytes=_size_bytes(parts.graph),

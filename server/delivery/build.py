@@ -61,7 +61,9 @@ class Building:
             graph,
             weights,
             read_samples(folder / Part.SAMPLES.value),
-            Order(order.levels, order.rounding, order.block_size_bytes, order.min_agreement),
+            Order(
+                order.levels, order.rounding, order.block_size_bytes, order.min_agreement, refit=order.refit
+            ),
             sink=self._put,
             report=report,
         )

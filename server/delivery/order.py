@@ -34,6 +34,7 @@ class PushOrder:
         size_bytes: Exact size of every part.
         min_agreement: Least share of acceptance labels, 0..1.
         block_size_bytes: Upper bound of a block's largest blob.
+        refit: Whether part-bit levels get refitted scales and offsets.
     """
 
     model: str
@@ -42,6 +43,7 @@ class PushOrder:
     size_bytes: Mapping[Part, int]
     min_agreement: float
     block_size_bytes: int
+    refit: bool = False
 
     @property
     def total_bytes(self) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Final
 
 from common.blob_codec import base_size_bytes
@@ -15,11 +14,16 @@ _ROW_BYTES: Final = 8  # one float32 scale and one float32 offset
 _ENTRY_BYTES: Final = 256  # of a container's header, for one array beside its name
 
 
-def part_bytes(part: TensorPart, levels: Sequence[int]) -> tuple[int, ...]:
-    """The most that rows of a quantized tensor add to each blob of their block, the base first."""
+def part_bytes(part: TensorPart, blob_bits: Sequence[int]) -> tuple[int, ...]:
+    """The most that rows of a quantized tensor add to each blob of their block, the base first.
+
+    Args:
+        part: The rows.
+        blob_bits: The width of a weight in each blob: the lowest level, then the shards.
+    """
     beside = part.rows * _ROW_BYTES + 3 * (_ENTRY_BYTES + len(json.dumps(part.name)))
-    shards = (packed_size_bytes(part.weights, high - low) for low, high in pairwise(levels))
-    return tuple(codes + beside for codes in (base_size_bytes(part.weights, levels[0]), *shards))
+    shards = (packed_size_bytes(part.weights, bits) for bits in blob_bits[1:])
+    return tuple(codes + beside for codes in (base_size_bytes(part.weights, blob_bits[0]), *shards))
 
 
 def float_bytes(name: str, size_bytes: int) -> int:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,10 @@ from numpy.typing import NDArray
 
 from common.blob_codec import encode_arrays, pack_base
 from common.manifest import BlobRef, Block, TensorPart
-from common.nesting import Nested, join
+from common.nesting import steps_of
 from common.packing import pack
 from server.quantize.affine import Affine, quantize_rows
-from server.quantize.refit import refit
-from server.quantize.rounding import Rounding
+from server.quantize.rounding import Rounded, Rounding, Rows
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -58,18 +57,17 @@ def encode_block(values: BlockValues, levels: Sequence[int], rounding: Rounding)
     arrays[0] |= {f"float/{name}": array for name, array in values.floats.items()}
     digests = [hashlib.sha256() for _ in levels]
     for part, weights in values.tensors.items():
-        full = quantize_rows(weights, levels[-1], name=part.name)
-        nested = rounding(full, weights, levels)
-        for index, stored in enumerate(_stored(nested, levels)):
-            fitted = _fitted(full, nested, weights, levels, index)
-            arrays[index] |= _entries(part.name, stored, fitted)
-            digests[index].update(fitted.codes.tobytes())
+        rounded = rounding(Rows(part.name, weights, math.prod(part.shape[2:])), levels)
+        for index, (stored, affine) in enumerate(zip(_stored(rounded, levels), rounded.levels, strict=True)):
+            arrays[index] |= _entries(part.name, stored, affine)
+            digests[index].update(affine.codes.tobytes())
     coded = [encode_arrays(group, compress=index == 0) for index, group in enumerate(arrays)]
     block = Block(
         tuple(values.tensors),
         tuple(values.floats),
         tuple(ref for _, ref in coded),
         tuple(digest.hexdigest() for digest in digests),
+        _stated(rounding.shard_bits(levels), levels),
     )
     return CodedBlock(block, tuple(data for data, _ in coded))
 
@@ -83,20 +81,15 @@ def dedicated_bytes(values: BlockValues, level: int) -> int:
     return encode_arrays(arrays, compress=True)[1].size_bytes
 
 
-def _stored(nested: Nested, levels: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
-    yield pack_base(nested.base, levels[0])
-    for shard, (low, high) in zip(nested.shards, pairwise(levels), strict=True):
-        yield pack(shard, high - low)
+def _stated(shard_bits: tuple[int, ...], levels: Sequence[int]) -> tuple[int, ...]:
+    """Widths of shards as the manifest states them: not at all where they are the steps."""
+    return shard_bits if any(step.carry_bits for step in steps_of(levels, shard_bits)) else ()
 
 
-def _fitted(
-    full: Affine, nested: Nested, weights: NDArray[np.float32], levels: Sequence[int], index: int
-) -> Affine:
-    """Codes of a level with its scale and offset; the full-bit level is the plain INT-n model as it is."""
-    codes = join(nested.base, nested.shards[:index], levels)
-    if levels[index] == levels[-1]:
-        return Affine(codes, full.scale, full.offset)
-    return refit(codes, weights, full.scale * np.float32(1 << (levels[-1] - levels[index])))
+def _stored(rounded: Rounded, levels: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
+    yield pack_base(rounded.nested.base, levels[0])
+    for shard, bits in zip(rounded.nested.shards, rounded.nested.shard_bits, strict=True):
+        yield pack(shard, bits)
 
 
 def _entries(name: str, stored: NDArray[np.uint8], affine: Affine) -> Arrays:

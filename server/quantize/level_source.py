@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,8 @@ class LevelSource:
     def __init__(
         self, blocks: Sequence[Block], levels: Sequence[int], level: int, read: Callable[[str], bytes]
     ) -> None:
-        self._levels = levels[: levels.index(level) + 1]
+        self._levels = levels
+        self._blobs = levels.index(level) + 1
         self._read = read
         self._parts: dict[str, list[tuple[Block, TensorPart]]] = defaultdict(list)
         for block in blocks:
@@ -53,8 +53,9 @@ class LevelSource:
         arrays = self._arrays(block)
         key = f"codes/{part.name}"
         codes = unpack_base(arrays[0][key], self._levels[0], part.weights)
-        for shard, (low, high) in zip(arrays[1:], pairwise(self._levels), strict=True):
-            codes = lift(codes, unpack(shard[key], high - low, part.weights), high - low)
+        for stored, step in zip(arrays[1:], block.steps(self._levels), strict=False):
+            shard = unpack(stored[key], step.shard_bits, part.weights)
+            codes = lift(codes, shard, step.bits, shard_zero=step.shard_zero)
         return codes.reshape(part.rows, -1)
 
     def _rows(self, block: Block, part: TensorPart) -> NDArray[np.float32]:
@@ -64,6 +65,6 @@ class LevelSource:
 
     def _arrays(self, block: Block) -> list[dict[str, NDArray[Any]]]:
         if self._decoded[0] is not block:
-            refs = block.blobs[: len(self._levels)]
+            refs = block.blobs[: self._blobs]
             self._decoded = (block, [decode_arrays(self._read(ref.digest), ref) for ref in refs])
         return self._decoded[1]

@@ -12,6 +12,7 @@ from typing import Final
 
 from common.errors import InvalidInputError
 from common.manifest import MAX_BLOB_BYTES, MAX_BLOCKS, MAX_TENSORS_PER_BLOCK, TensorPart
+from common.nesting import steps_of
 from server.quantize.blob_bounds import float_bytes, part_bytes
 from server.quantize.row_cut import even_runs
 
@@ -61,7 +62,9 @@ class BlockPlan:
         return max(self.blob_bytes) <= limit_bytes and tensors <= MAX_TENSORS_PER_BLOCK
 
 
-def plan(states: Iterable[State], levels: Sequence[int], max_blob_bytes: int) -> tuple[BlockPlan, ...]:
+def plan(
+    states: Iterable[State], levels: Sequence[int], max_blob_bytes: int, shard_bits: Sequence[int] = ()
+) -> tuple[BlockPlan, ...]:
     """Blocks of neighbouring layers, each row of each tensor in exactly one.
 
     A quantized tensor and the floats up to the next one stay together. Neighbours are joined while no blob
@@ -72,6 +75,7 @@ def plan(states: Iterable[State], levels: Sequence[int], max_blob_bytes: int) ->
         states: The model's tensors in the order in which it uses them, each name once.
         levels: Ascending bit-widths.
         max_blob_bytes: The limit.
+        shard_bits: The width of each shard; nothing where it is its step.
 
     Raises:
         InvalidInputError: The limit is out of range, or the model cannot be cut small enough.
@@ -81,21 +85,22 @@ def plan(states: Iterable[State], levels: Sequence[int], max_blob_bytes: int) ->
             f"Blobs of {max_blob_bytes} bytes are out of range.",
             advice=f"Choose a limit from {MIN_MAX_BLOB_BYTES} to {MAX_MAX_BLOB_BYTES} bytes.",
         )
-    blocks = tuple(_blocks(states, levels, max_blob_bytes))
+    blob_bits = (levels[0], *(step.shard_bits for step in steps_of(levels, shard_bits)))
+    blocks = tuple(_blocks(states, blob_bits, max_blob_bytes))
     _check(blocks)
     return blocks
 
 
-def _blocks(states: Iterable[State], levels: Sequence[int], limit_bytes: int) -> Iterator[BlockPlan]:
-    nothing = BlockPlan((), (), (0,) * len(levels))
+def _blocks(states: Iterable[State], blob_bits: Sequence[int], limit_bytes: int) -> Iterator[BlockPlan]:
+    nothing = BlockPlan((), (), (0,) * len(blob_bits))
     block = nothing
     for tensor, floats in _layers(states):
-        layer = _floats(floats, levels)
+        layer = _floats(floats, blob_bits)
         if tensor is not None:
-            layer = _rows(tensor, 0, tensor.shape[0], levels) + layer
+            layer = _rows(tensor, 0, tensor.shape[0], blob_bits) + layer
         if not layer.fits(limit_bytes // 2):
             yield from [block] if block != nothing else []
-            yield from _cut(tensor, floats, levels, limit_bytes)
+            yield from _cut(tensor, floats, blob_bits, limit_bytes)
             block = nothing
         elif (block + layer).fits(limit_bytes):
             block += layer
@@ -122,13 +127,13 @@ def _layers(states: Iterable[State]) -> Iterator[tuple[State | None, list[State]
 
 
 def _cut(
-    tensor: State | None, floats: Sequence[State], levels: Sequence[int], limit_bytes: int
+    tensor: State | None, floats: Sequence[State], blob_bits: Sequence[int], limit_bytes: int
 ) -> Iterator[BlockPlan]:
     """A large layer in blocks of its own; floats, where they are few, beside the tensor's first rows."""
-    nothing = BlockPlan((), (), (0,) * len(levels))
+    nothing = BlockPlan((), (), (0,) * len(blob_bits))
     piece = nothing
     for state in floats:
-        alone = _floats([state], levels)
+        alone = _floats([state], blob_bits)
         if piece != nothing and not (piece + alone).fits(limit_bytes // 2):
             yield piece
             piece = nothing
@@ -141,20 +146,20 @@ def _cut(
         yield piece
         piece, room_bytes = nothing, limit_bytes
     for start, stop in even_runs(
-        tensor.shape[0], room_bytes, lambda rows: max(_rows(tensor, 0, rows, levels).blob_bytes)
+        tensor.shape[0], room_bytes, lambda rows: max(_rows(tensor, 0, rows, blob_bits).blob_bytes)
     ):
-        yield piece + _rows(tensor, start, stop, levels)
+        yield piece + _rows(tensor, start, stop, blob_bits)
         piece = nothing
 
 
-def _rows(state: State, start: int, stop: int, levels: Sequence[int]) -> BlockPlan:
+def _rows(state: State, start: int, stop: int, blob_bits: Sequence[int]) -> BlockPlan:
     part = TensorPart(state.name, state.shape, start, stop)
-    return BlockPlan((part,), (), part_bytes(part, levels))
+    return BlockPlan((part,), (), part_bytes(part, blob_bits))
 
 
-def _floats(states: Sequence[State], levels: Sequence[int]) -> BlockPlan:
+def _floats(states: Sequence[State], blob_bits: Sequence[int]) -> BlockPlan:
     size_bytes = sum(float_bytes(state.name, state.size_bytes) for state in states)
-    return BlockPlan((), tuple(state.name for state in states), (size_bytes, *(0 for _ in levels[1:])))
+    return BlockPlan((), tuple(state.name for state in states), (size_bytes, *(0 for _ in blob_bits[1:])))
 
 
 def _check(blocks: Sequence[BlockPlan]) -> None:

@@ -68,6 +68,7 @@ class PublishServicer(publish_pb2_grpc.PublishServiceServicer):
             },
             min_agreement=header.min_agreement,
             block_size_bytes=header.block_size_bytes or self._block_size_bytes,
+            refit=header.refit,
         )
 
 

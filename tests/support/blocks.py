@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from common.blob_codec import encode_arrays, encode_bytes, pack_base
 from common.manifest import BlobRef, Block, Manifest, TensorPart
-from common.nesting import join, split
+from common.nesting import Step, nest, split, steps_of
 from common.packing import pack
 
 _NOTHING = encode_bytes(b"{}", compress=False)[1]
@@ -23,13 +22,13 @@ _NOTHING = encode_bytes(b"{}", compress=False)[1]
 class RandomVersion:
     """A manifest, the blobs that it names, and the codes, scales and offsets that went in.
 
-    ``codes`` is tensor name to full-bit codes [rows, row weights], ``affines`` tensor name and level to
-    scale and offset, both over the whole tensor.
+    ``codes`` is tensor name to its codes [rows, row weights] at each level, ``affines`` tensor name and level
+    to scale and offset, both over the whole tensor.
     """
 
     manifest: Manifest
     blobs: dict[str, bytes]
-    codes: dict[str, NDArray[np.int8]]
+    codes: dict[str, list[NDArray[np.int8]]]
     affines: dict[tuple[str, int], tuple[NDArray[np.float32], NDArray[np.float32]]]
     floats: dict[str, NDArray[Any]]
     reads: list[str] = field(default_factory=list)
@@ -41,7 +40,7 @@ class RandomVersion:
     def expected(self, name: str, level: int) -> NDArray[np.float32]:
         """Dequantized weights of a tensor, flat rows."""
         scale, offset = self.affines[name, level]
-        codes = np.right_shift(self.codes[name], np.int8(self.manifest.levels[-1] - level))
+        codes = self.codes[name][self.manifest.levels.index(level)]
         return codes.astype(np.float32) * scale[:, None] + offset[:, None]
 
 
@@ -50,60 +49,78 @@ def random_version(
     blocks: Sequence[tuple[Sequence[TensorPart], Mapping[str, NDArray[Any]]]],
     *,
     seed: int = 0,
+    carry_bits: int = 0,
 ) -> RandomVersion:
-    """A version with the given parts and floats in each block."""
+    """A version with the given parts and floats in each block, its shards so much wider than their steps."""
     rng = np.random.default_rng(seed)
     version = RandomVersion(
         Manifest("random", 1, tuple(levels), "floor", _NOTHING, _NOTHING, ()), {}, {}, {}, {}
     )
-    half = 1 << (levels[-1] - 1)
+    steps = [Step(step.low, step.high, min(step.bits + carry_bits, 8)) for step in steps_of(levels)]
     for parts, _ in blocks:
         for part in parts:
             rows = part.shape[0]
             if part.name not in version.codes:
-                version.codes[part.name] = rng.integers(-half, half, (rows, part.row_weights)).astype(np.int8)
+                version.codes[part.name] = _codes(rng, (rows, part.row_weights), levels, steps)
             for level in levels:
                 draw = rng.standard_normal((2, rows)).astype(np.float32)
                 version.affines.setdefault((part.name, level), (draw[0], draw[1]))
-    made = tuple(_block(version, levels, parts, floats) for parts, floats in blocks)
+    made = tuple(_block(version, levels, steps, parts, floats) for parts, floats in blocks)
     version.manifest = Manifest("random", 1, tuple(levels), "floor", _NOTHING, _NOTHING, made)
     return version
+
+
+def _codes(
+    rng: np.random.Generator, shape: tuple[int, int], levels: Sequence[int], steps: Sequence[Step]
+) -> list[NDArray[np.int8]]:
+    """Codes of every level; those of plain steps are each other's high bits."""
+    half = 1 << (levels[0] - 1)
+    codes = [rng.integers(-half, half, shape).astype(np.int8)]
+    for step in steps:
+        lows = rng.integers(0, 1 << step.shard_bits, shape) - step.shard_zero
+        half = 1 << (step.high - 1)
+        codes.append(np.clip(codes[-1] * (1 << step.bits) + lows, -half, half - 1).astype(np.int8))
+    return codes
 
 
 def _block(
     version: RandomVersion,
     levels: Sequence[int],
+    steps: Sequence[Step],
     parts: Sequence[TensorPart],
     floats: Mapping[str, NDArray[Any]],
 ) -> Block:
     version.floats.update(floats)
-    nested = [split(version.codes[part.name][part.start : part.stop], levels) for part in parts]
-    steps = [high - low for low, high in pairwise(levels)]
+    widths = tuple(step.shard_bits for step in steps)
+    wide = any(step.carry_bits for step in steps)
+    codes = [[at_level[part.start : part.stop] for at_level in version.codes[part.name]] for part in parts]
+    nested = [nest(rows, levels, widths) if wide else split(rows[-1], levels) for rows in codes]
     refs: list[BlobRef] = []
     digests: list[str] = []
     for index in range(len(levels) if parts else 1):
         arrays: dict[str, NDArray[Any]] = {}
         hasher = hashlib.sha256()
-        for part, split_codes in zip(parts, nested, strict=True):
+        for part, part_codes, split_codes in zip(parts, codes, nested, strict=True):
             rows = slice(part.start, part.stop)
             scale, offset = version.affines[part.name, levels[index]]
             arrays[f"scale/{part.name}"], arrays[f"offset/{part.name}"] = scale[rows], offset[rows]
             arrays[f"codes/{part.name}"] = (
-                pack(split_codes.shards[index - 1], steps[index - 1])
+                pack(split_codes.shards[index - 1], widths[index - 1])
                 if index
                 else pack_base(split_codes.base, levels[0])
             )
-            hasher.update(join(split_codes.base, split_codes.shards[:index], levels).tobytes())
+            hasher.update(part_codes[index].tobytes())
         if index == 0:
             arrays |= {f"float/{name}": value for name, value in floats.items()}
         data, ref = encode_arrays(arrays, compress=index == 0)
         version.blobs[ref.digest] = data
         refs.append(ref)
         digests.append(hasher.hexdigest())
-    return Block(tuple(parts), tuple(floats), tuple(refs), tuple(digests))
+    stated = widths if wide and parts else ()
+    return Block(tuple(parts), tuple(floats), tuple(refs), tuple(digests), stated)
 
 
-def small_version(levels: Sequence[int] = (4, 6, 8), *, seed: int = 0) -> RandomVersion:
+def small_version(levels: Sequence[int] = (4, 6, 8), *, seed: int = 0, carry_bits: int = 0) -> RandomVersion:
     """Four blocks: two tensors, one tensor over two blocks with odd row sizes, floats alone."""
     rng = np.random.default_rng(seed)
     bias = rng.standard_normal(7).astype(np.float32)
@@ -116,4 +133,5 @@ def small_version(levels: Sequence[int] = (4, 6, 8), *, seed: int = 0) -> Random
             ([], {"positions": np.arange(6), "scalar": np.array(3.5, np.float32)}),
         ],
         seed=seed,
+        carry_bits=carry_bits,
     )

@@ -52,6 +52,8 @@ def make_version(
     labels: NDArray[np.int64] | None = None,
     min_agreement: float = 0.0,
     max_blob_bytes: int = 16 * 1024,
+    rounding: str = "floor",
+    refit: bool = False,
 ) -> Version:
     """A model's version; with labels, the example inputs are the acceptance test."""
     exported = export_model(model, example_inputs)
@@ -67,7 +69,7 @@ def make_version(
             exported.graph,
             weights,
             Samples(tuple(tensor.numpy() for tensor in exported.inputs), labels),
-            Order(levels, max_blob_bytes=max_blob_bytes, min_agreement=min_agreement),
+            Order(levels, rounding, max_blob_bytes, min_agreement, refit=refit),
             sink=sink,
             report=lambda *_: None,
         )

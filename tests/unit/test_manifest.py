@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,6 +44,34 @@ def test_reading_undoes_writing_and_equal_content_gives_equal_bytes() -> None:
     assert from_json(data) == manifest()
     assert to_json(from_json(data)) == data
     assert digest_of(manifest()) == sha256_hex(data)
+
+
+def test_a_block_states_widths_of_shards_that_are_wider_than_their_steps() -> None:
+    plain, floats_only = manifest().blocks
+    wide = replace(plain, shard_bits=(3, 4))
+    stated = replace(manifest(), rounding="adaptive", blocks=(wide, floats_only))
+    assert from_json(to_json(stated)) == stated
+    assert [step.shard_bits for step in wide.steps((4, 6, 8))] == [3, 4]
+    assert [step.shard_bits for step in plain.steps((4, 6, 8))] == [2, 2]
+    assert floats_only.steps((4, 6, 8)) == ()
+    assert b"shard_bits" not in to_json(manifest())
+
+
+@pytest.mark.parametrize(
+    "widths", [[2, 2], [1, 3], [3], [3, 3, 3], [], [3, 9], [3, -3], [3, True], [3, 3.0], "33", None], ids=str
+)
+def test_widths_that_cannot_be_or_go_without_saying_are_refused(widths: object) -> None:
+    tree = json.loads(to_json(manifest()))
+    tree["blocks"][0]["shard_bits"] = widths
+    with pytest.raises(ManifestError):
+        from_json(canonical_json(tree))
+
+
+def test_a_block_of_floats_has_no_shards_to_state_widths_of() -> None:
+    tree = json.loads(to_json(manifest()))
+    tree["blocks"][1]["shard_bits"] = [3, 3]
+    with pytest.raises(ManifestError):
+        from_json(canonical_json(tree))
 
 
 def test_counts_follow_from_shapes() -> None:

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from common.blob_codec import pack_base, unpack_base
 from common.errors import IntegrityError, InvalidInputError
-from common.nesting import check_levels, join, lift, lower, split
+from common.nesting import Step, check_levels, join, lift, lower, nest, split, steps_of
 from common.packing import pack, packed_size_bytes, unpack
 
 EVERY_CHOICE_OF_LEVELS = [levels for count in range(1, 8) for levels in combinations(range(2, 9), count)]
@@ -63,6 +63,51 @@ def test_impossible_levels_are_refused_with_advice(levels: tuple[int, ...]) -> N
 def test_codes_beyond_the_full_level_are_refused() -> None:
     with pytest.raises(InvalidInputError, match="range of 6 bits"):
         split(np.array([32], np.int8), (4, 6))
+
+
+@given(levels=st.sampled_from(EVERY_CHOICE_OF_LEVELS), carry_bits=st.integers(0, 2), seed=st.integers(0, 99))
+def test_codes_that_are_not_each_others_high_bits_are_joined_exactly(
+    levels: tuple[int, ...], carry_bits: int, seed: int
+) -> None:
+    random = np.random.default_rng(seed)
+    widths = tuple(min(high - low + carry_bits, 8) for low, high in pairwise(levels))
+    codes = [random.integers(-(1 << (levels[0] - 1)), 1 << (levels[0] - 1), 40).astype(np.int8)]
+    for step in steps_of(levels, widths):
+        lows = random.integers(0, 1 << step.shard_bits, 40) - step.shard_zero
+        half = 1 << (step.high - 1)
+        codes.append(np.clip(codes[-1] * (1 << step.bits) + lows, -half, half - 1).astype(np.int8))
+
+    nested = nest(codes, levels, widths)
+
+    assert nested.shard_bits == widths
+    for reached, expected in enumerate(codes):
+        joined = join(nested.base, nested.shards[:reached], levels, widths)
+        np.testing.assert_array_equal(joined, expected)
+    for shard, width in zip(nested.shards, widths, strict=True):
+        assert int(shard.max()) < 1 << width
+
+
+def test_plain_codes_nest_as_split_takes_them_apart() -> None:
+    codes = np.arange(-128, 128).astype(np.int8)
+    nested = nest([lower(codes, 4), lower(codes, 2), codes], (4, 6, 8))
+    taken_apart = split(codes, (4, 6, 8))
+    assert nested.shard_bits == taken_apart.shard_bits == (2, 2)
+    for one, other in zip(nested.shards, taken_apart.shards, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_step_knows_its_carry() -> None:
+    plain, signed, wide = Step(4, 8, 4), Step(4, 8, 5), Step(6, 8, 4)
+    assert [step.carry_bits for step in (plain, signed, wide)] == [0, 1, 2]
+    assert [step.shard_zero for step in (plain, signed, wide)] == [0, 16, 8]
+
+
+def test_codes_too_far_apart_and_shards_of_impossible_width_are_refused() -> None:
+    with pytest.raises(InvalidInputError, match="4 and 8 bits are too far apart"):
+        nest([np.array([0], np.int8), np.array([16], np.int8)], (4, 8), (5,))
+    for widths in ((1, 2), (2,), (9, 2), (2, 2, 2)):
+        with pytest.raises(InvalidInputError, match=r"(S|s)hards of"):
+            steps_of((4, 6, 8), widths)
 
 
 @given(bits=st.integers(1, 8), data=st.data())

@@ -59,6 +59,7 @@ class PublishHeader(_message.Message):
     SAMPLES_SIZE_BYTES_FIELD_NUMBER: _builtins.int
     MIN_AGREEMENT_FIELD_NUMBER: _builtins.int
     BLOCK_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    REFIT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     rounding: _builtins.str
     """Rounding mode; empty means "floor"."""
@@ -70,6 +71,10 @@ class PublishHeader(_message.Message):
     """Least share of acceptance labels that a device's outputs must hit, 0..1; 0 where there are no labels."""
     block_size_bytes: _builtins.int
     """Upper bound of a block's largest blob; 0 means the server's default."""
+    refit: _builtins.bool
+    """Whether part-bit levels get the scale and offset nearest to the float weights, where the mode leaves the
+    choice; "floor" always does it.
+    """
     @_builtins.property
     def levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Ascending bit-widths within 2..8, at least one."""
@@ -85,10 +90,11 @@ class PublishHeader(_message.Message):
         samples_size_bytes: _builtins.int = ...,
         min_agreement: _builtins.float = ...,
         block_size_bytes: _builtins.int = ...,
+        refit: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_size_bytes", b"block_size_bytes", "graph_size_bytes", b"graph_size_bytes", "levels", b"levels", "min_agreement", b"min_agreement", "model", b"model", "rounding", b"rounding", "samples_size_bytes", b"samples_size_bytes", "weights_size_bytes", b"weights_size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_size_bytes", b"block_size_bytes", "graph_size_bytes", b"graph_size_bytes", "levels", b"levels", "min_agreement", b"min_agreement", "model", b"model", "refit", b"refit", "rounding", b"rounding", "samples_size_bytes", b"samples_size_bytes", "weights_size_bytes", b"weights_size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

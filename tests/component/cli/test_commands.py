@@ -117,6 +117,23 @@ async def test_the_tables_hold_what_an_operator_looks_for(operator: Operator, sa
     assert "Nothing was moved yet" in (await operator.run("savings")).out
 
 
+async def test_an_inspection_tells_the_rounding_and_the_width_of_shards(
+    operator: Operator, saved: Path
+) -> None:
+    await operator.run("push", saved, "--name", "digits")
+    await operator.run("push", saved, "--name", "digits", "--rounding", "adaptive", "--refit")
+    plain, adaptive = [(await operator.run("inspect", f"digits:{number}")).out for number in (1, 2)]
+    assert "floor rounding" in plain
+    assert "shards: 2 bits a weight to 6, 2 bits a weight to 8" in plain
+    assert "adaptive-refit rounding" in adaptive
+    assert "shards: 3 bits a weight to 6, 3 bits a weight to 8" in adaptive
+    blocks = (await operator.run("inspect", "digits:2", "--json")).json["blocks"]
+    assert {tuple(block["shard_bits"]) for block in blocks if block["tensors"]} == {(3, 3)}
+    unknown = await operator.run("push", saved, "--name", "digits", "--rounding", "nearest")
+    assert unknown.code == 1
+    assert "adaptive, floor" in unknown.err
+
+
 async def test_devices_are_assigned_limited_and_forgotten(operator: Operator, saved: Path) -> None:
     await operator.run("push", saved, "--name", "digits")
     for device_id in ("board-1", "board-2"):

@@ -79,6 +79,32 @@ def test_a_device_answers_what_the_server_computed_to_the_bit(tiny: Version, lev
     np.testing.assert_array_equal(answer.outputs["output_0"], expected(tiny, level)[0])
 
 
+@pytest.mark.parametrize("refit", [False, True])
+def test_a_version_of_another_rounding_goes_up_and_down_through_its_levels(*, refit: bool) -> None:
+    model, inputs = tiny_net(width=16)
+    version = make_version(model, inputs, rounding="adaptive", refit=refit)
+    assert version.manifest.rounding == ("adaptive-refit" if refit else "adaptive")
+    served = ServedModel.load(version.manifest, version.read, uniform(version.manifest, 8))
+    full_digest = served.loaded_digest
+    assert served.resident_bytes <= total_bytes(version.manifest, served.levels)
+    for level in (8, 4, 6, 4, 8, 6):
+        served.set_levels(uniform(version.manifest, level))
+        answer = served.infer(version.inputs())
+        assert answer.level == level == served.prove()
+        np.testing.assert_array_equal(answer.outputs["output_0"], expected(version, level)[0])
+        assert (served.loaded_digest == full_digest) == (level == 8)
+
+
+def test_blocks_at_mixed_levels_prove_themselves_at_the_lowest_under_another_rounding() -> None:
+    model, inputs = tiny_net(width=16)
+    version = make_version(model, inputs, rounding="adaptive")
+    levels = [8] * len(version.manifest.blocks)
+    quantized = [index for index, block in enumerate(version.manifest.blocks) if block.tensors]
+    levels[quantized[0]] = 4
+    served = ServedModel.load(version.manifest, version.read, levels)
+    assert served.prove() == 4
+
+
 def test_the_full_level_is_close_to_the_float_model(tiny: Version) -> None:
     model, inputs = tiny_net(width=16)
     served = ServedModel.load(tiny.manifest, tiny.read, uniform(tiny.manifest, 8))

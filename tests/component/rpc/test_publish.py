@@ -81,6 +81,20 @@ async def test_the_same_push_again_is_a_version_of_its_own_with_the_same_blobs(
     assert len(list(store.list())) == first.blobs
 
 
+async def test_a_push_says_how_weights_are_rounded(server: RunningServer) -> None:
+    digests = set()
+    for fields, label in (
+        ({}, "floor"),
+        ({"rounding": "floor", "refit": True}, "floor"),
+        ({"rounding": "adaptive"}, "adaptive"),
+        ({"rounding": "adaptive", "refit": True}, "adaptive-refit"),
+    ):
+        version = await push(server.addresses.grpc, **fields)
+        assert version.rounding == label
+        digests.add(version.sizes.SerializeToString())
+    assert len(digests) > 1
+
+
 @pytest.mark.parametrize(
     ("fields", "code", "why"),
     [

@@ -14,7 +14,7 @@ from common.errors import InvalidInputError
 from common.nesting import join, lower
 from server.quantize.affine import quantize_rows
 from server.quantize.refit import refit
-from server.quantize.rounding import rounding
+from server.quantize.rounding import Rows, rounding
 
 LEVELS = (4, 6, 8)
 ROWS = hnp.arrays(
@@ -84,8 +84,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(bad: float) -> None:
 
 @given(weights=ROWS)
 def test_full_bit_codes_are_plain_int8_bit_for_bit(weights: NDArray[np.float32]) -> None:
-    full = quantize_rows(weights, 8)
-    nested = rounding("floor")(full, weights, LEVELS)
+    nested = rounding("floor")(Rows("w", weights), LEVELS).nested
     np.testing.assert_array_equal(join(nested.base, nested.shards, LEVELS), quantize_rows(weights, 8).codes)
 
 
@@ -111,5 +110,5 @@ def test_a_refit_is_the_least_squares_solution() -> None:
 
 
 def test_an_unknown_rounding_names_the_known_ones() -> None:
-    with pytest.raises(InvalidInputError, match=r"'up' is not known\. Choose one of: floor\."):
+    with pytest.raises(InvalidInputError, match=r"'up' is not known\. Choose one of: adaptive, floor\."):
         rounding("up")

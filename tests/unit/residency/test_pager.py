@@ -41,7 +41,9 @@ def assert_weights(version: RandomVersion, snapshot: Snapshot) -> None:
 @settings(max_examples=60, deadline=None)
 @given(levels=st.sampled_from(EVERY_CHOICE_OF_LEVELS), data=st.data())
 def test_eviction_then_page_in_restores_identical_codes(levels: tuple[int, ...], data: st.DataObject) -> None:
-    version = small_version(levels, seed=data.draw(st.integers(0, 20)))
+    version = small_version(
+        levels, seed=data.draw(st.integers(0, 20)), carry_bits=data.draw(st.integers(0, 3), label="carry")
+    )
     start = data.draw(st.tuples(*[st.sampled_from(levels)] * 4))
     pager = Pager(version.manifest, version.read, start)
     first = pager.snapshot
@@ -59,10 +61,10 @@ def test_eviction_then_page_in_restores_identical_codes(levels: tuple[int, ...],
     assert pager.snapshot.size_bytes == size_bytes
 
 
-@given(st.tuples(*[st.sampled_from((4, 6, 8))] * 4))
+@given(st.tuples(*[st.sampled_from((4, 6, 8))] * 4), st.integers(0, 2))
 @settings(deadline=None)
-def test_memory_is_what_the_policy_counted(levels: tuple[int, ...]) -> None:
-    version = small_version()
+def test_memory_is_what_the_policy_counted(levels: tuple[int, ...], carry_bits: int) -> None:
+    version = small_version(carry_bits=carry_bits)
     resident_bytes = Pager(version.manifest, version.read, levels).snapshot.size_bytes
     counted_bytes = total_bytes(version.manifest, levels)
     header_bytes = 100 * sum(
@@ -71,8 +73,9 @@ def test_memory_is_what_the_policy_counted(levels: tuple[int, ...]) -> None:
     assert resident_bytes <= counted_bytes <= resident_bytes + header_bytes
 
 
-def test_going_down_reads_nothing_and_going_up_reads_the_shards_alone() -> None:
-    version = small_version()
+@pytest.mark.parametrize("carry_bits", [0, 1])
+def test_going_down_reads_nothing_and_going_up_reads_the_shards_alone(carry_bits: int) -> None:
+    version = small_version(carry_bits=carry_bits)
     blocks = version.manifest.blocks
     pager = Pager(version.manifest, version.read, (8, 8, 8, 4))
     version.reads.clear()
@@ -101,6 +104,29 @@ def test_blocks_go_down_before_any_goes_up() -> None:
     pager._read = read
     pager.set_levels((6, 4, 4, 4))
     assert seen == [(4, 4, 4, 4)]
+
+
+def test_a_step_down_yields_the_codes_that_were_there_not_the_high_bits() -> None:
+    version = small_version(carry_bits=1)
+    pager = Pager(version.manifest, version.read, (8, 8, 8, 4))
+    names = ("a", "b", "c")
+    plain = {name: np.right_shift(version.codes[name][2], np.int8(4)) for name in names}
+    assert all((plain[name] != version.codes[name][0]).any() for name in names)
+    pager.set_levels((4, 4, 4, 4))
+    for name in names:
+        rows = np.concatenate([unpack_codes(part.codes) for part in pager.snapshot.parts(name)])
+        np.testing.assert_array_equal(rows.astype(int) - 8, version.codes[name][0].reshape(-1))
+    assert all(not part.carries for part in pager.snapshot.parts("c"))
+
+
+@pytest.mark.parametrize("answered", [4, 6])
+def test_parts_answer_as_if_they_were_lower_with_the_codes_of_that_level(answered: int) -> None:
+    version = small_version(carry_bits=3)
+    snapshot = Pager(version.manifest, version.read, (8, 6, 8, 4)).snapshot
+    for name in version.codes:
+        weight = Dequantizer().weight(snapshot.parts(name), snapshot.levels, highest_level=answered)
+        rows = weight.reshape(weight.shape[0], -1).numpy()
+        np.testing.assert_array_equal(rows, version.expected(name, answered))
 
 
 def test_a_damaged_shard_leaves_whole_blocks_behind() -> None:

@@ -1,0 +1,53 @@
+"""How much resident memory a piece of work takes at its peak."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import resource
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_STATUS = Path("/proc/self/status")
+_RESET = Path("/proc/self/clear_refs")
+_RESET_PEAK = "5"  # proc(5)
+
+
+@dataclass(slots=True)
+class Peak:
+    """Filled when the work is done.
+
+    Attributes:
+        growth_bytes: Highest resident memory above what there was before.
+    """
+
+    growth_bytes: int = 0
+
+
+@contextlib.contextmanager
+def watch_peak() -> Iterator[Peak]:
+    """Measures the work inside; what was freed before is given back to the system first.
+
+    Where the kernel cannot forget an earlier peak, that one is what the work must exceed to be seen.
+    """
+    peak = Peak()
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+    with contextlib.suppress(OSError):
+        _RESET.write_text(_RESET_PEAK)
+    before_bytes = _status_bytes("VmRSS")
+    try:
+        yield peak
+    finally:
+        peak.growth_bytes = max(0, _status_bytes("VmHWM") - before_bytes)
+
+
+def _status_bytes(key: str) -> int:
+    """A line of the process' status, or the peak of its whole life where there is no such file."""
+    if not _STATUS.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith(f"{key}:"))
+    return int(line.split()[1]) * 1024

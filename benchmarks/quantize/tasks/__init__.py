@@ -1,0 +1,1 @@
+"""The models that are measured, each with what it is measured on."""

@@ -1,0 +1,121 @@
+"""``adaptive``: the rounding of NestQuant (arXiv 2506.17870), built on SQuant's flips.
+
+INT-n by SQuant first; then each level from the one above by the same flips: ``codes / 2**l`` clamped to the
+lower level's ``h`` bits and rounded adaptively, ``low = codes - high * 2**l`` in ``l + 1`` bits. A part-bit
+weight is ``scale * 2**(n-h) * codes + offset``.
+
+With more than two levels each comes from its neighbour (8 to 6, 6 to 4), not all from the full-bit codes: two
+roundings of one number can lie further apart than ``l + 1`` bits tell, one step of rounding cannot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.nesting import nest
+from server.quantize.affine import Affine, quantize_rows
+from server.quantize.refit import refit
+from server.quantize.rounding.flips import flip
+from server.quantize.rounding.port import Rounded, Rows
+
+_CHUNK_WEIGHTS: Final = (
+    1 << 16
+)  # whole channels worked on at once, so that what is made of them stays in cache
+
+
+@dataclass(frozen=True, slots=True)
+class Adaptive:
+    """The paper's mode.
+
+    Args:
+        refit: Part-bit levels take the scale and offset nearest to the float weights instead of the paper's.
+    """
+
+    refit: bool = False
+
+    @property
+    def label(self) -> str:
+        """What the manifest calls it."""
+        return "adaptive-refit" if self.refit else "adaptive"
+
+    def shard_bits(self, levels: Sequence[int]) -> tuple[int, ...]:
+        """One bit more than each step."""
+        return tuple(high - low + 1 for low, high in pairwise(levels))
+
+    def __call__(self, rows: Rows, levels: Sequence[int]) -> Rounded:
+        """See ``Rounding``."""
+        full = squant(rows, levels[-1])
+        codes = [full.codes]
+        for low, high in reversed(list(pairwise(levels))):
+            codes.insert(0, lower_adaptively(codes[0], low, high, rows.kernel_weights))
+        part_bit = (
+            self._fitted(full, codes[index], rows.weights, levels[-1] - level)
+            for index, level in enumerate(levels[:-1])
+        )
+        return Rounded(nest(codes, levels, self.shard_bits(levels)), (*part_bit, full))
+
+    def _fitted(
+        self, full: Affine, codes: NDArray[np.int8], weights: NDArray[np.float32], step_bits: int
+    ) -> Affine:
+        nominal = full.scale * np.float32(1 << step_bits)
+        return refit(codes, weights, nominal) if self.refit else Affine(codes, nominal, full.offset)
+
+
+def squant(rows: Rows, bits: int) -> Affine:
+    """Rows as INT-n by SQuant: plain INT-n's scale and offset, and codes at most one step off its own.
+
+    Raises:
+        InvalidInputError: A weight is NaN or infinite.
+    """
+    plain = quantize_rows(rows.weights, bits, name=rows.name)
+    codes = np.empty_like(plain.codes)
+    for part in _chunks(codes.shape):
+        exact = (rows.weights[part] - plain.offset[part, None]) / plain.scale[part, None]
+        nearest = np.rint(exact)
+        kernels = (len(exact), -1, rows.kernel_weights)
+        error = np.subtract(nearest, exact, out=exact).reshape(kernels)
+        codes[part] = flip(nearest.astype(np.int32).reshape(kernels), error, 1, bits).reshape(nearest.shape)
+    return Affine(codes, plain.scale, plain.offset)
+
+
+def lower_adaptively(codes: NDArray[np.int8], low: int, high: int, kernel_weights: int) -> NDArray[np.int8]:
+    """Codes at a lower level: int8, same shape, each off ``codes / 2**(high-low)`` by less than one.
+
+    Args:
+        codes: int8 [rows, row_weights] at the level ``high``.
+        low: The level below.
+        high: The level above.
+        kernel_weights: See ``Rows``.
+    """
+    step_bits = high - low
+    greatest = np.int8(((1 << (low - 1)) - 1) << step_bits)
+    lowered = np.empty_like(codes)
+    for part in _chunks(codes.shape):
+        exact = np.minimum(codes[part], greatest).astype(np.int32)
+        exact = exact.reshape(len(exact), -1, kernel_weights)
+        nearest = _nearest(exact, step_bits)
+        error = (nearest << step_bits) - exact
+        lowered[part] = flip(nearest, error, 1 << step_bits, low).reshape(codes[part].shape)
+    return lowered
+
+
+def _nearest(values: NDArray[np.int32], step_bits: int) -> NDArray[np.int32]:
+    """``values / 2**step_bits`` to the nearest whole number; of two, the even one, as ``rint`` does."""
+    nearest = values >> step_bits
+    nearest &= 1
+    nearest += values
+    nearest += (1 << (step_bits - 1)) - 1
+    nearest >>= step_bits
+    return nearest
+
+
+def _chunks(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Runs of whole rows."""
+    step = max(1, _CHUNK_WEIGHTS // max(1, shape[1]))
+    return (slice(start, start + step) for start in range(0, shape[0], step))
