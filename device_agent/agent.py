@@ -8,10 +8,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any
 
+from common.addresses import BrokerAddress, parse_broker_url, parse_host_port
 from common.clock import Clock
 from common.errors import ConflictError
 from device_agent.inbox import Inbox
-from device_agent.link.addresses import BrokerAddress, parse_broker_url, parse_host_port
 from device_agent.link.backoff import Backoff
 from device_agent.link.control import ControlLink, Listener
 from device_agent.link.enrolment import Enrolment

@@ -14,6 +14,7 @@ from typing import Final
 
 import psutil
 
+from common.addresses import parse_host_port
 from common.clock import SystemClock
 from common.files import write_atomically
 from device_agent.agent import Agent, Outside
@@ -21,7 +22,6 @@ from device_agent.inference.http import create_http_app
 from device_agent.inference.http_server import serve_http
 from device_agent.inference.served import ServedModel
 from device_agent.inference.threads import limit_threads
-from device_agent.link.addresses import parse_host_port
 from device_agent.link.backoff import Backoff
 from device_agent.link.grpc_link import GrpcLink
 from device_agent.link.mqtt_link import MqttLink

@@ -10,10 +10,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+from common.addresses import parse_broker_url, parse_host_port
 from common.byte_sizes import format_bytes, parse_bytes
 from common.errors import ConfigError, Error
 from common.names import check_name
-from device_agent.link.addresses import parse_broker_url, parse_host_port
 
 ENV_PREFIX: Final = "NESTFLEET_AGENT_"
 _MIB: Final = 1024 * 1024

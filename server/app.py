@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from common.addresses import BrokerAddress, parse_broker_url
 from common.clock import SystemClock
 from common.errors import ConfigError
 from common.files import write_atomically
-from server.addresses import BrokerAddress, parse_broker_url
 from server.control.broker import EmbeddedBroker
 from server.control.desk import Desk
 from server.delivery.build import Building

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from common.addresses import BrokerAddress, parse_broker_url, parse_host_port
 from common.byte_sizes import parse_bytes
 from common.errors import ConfigError, InvalidInputError
-from server.addresses import BrokerAddress, parse_broker_url, parse_host_port
 
 ENV_PREFIX: Final = "NESTFLEET_SERVER_"
 _KIB: Final = 1024
@@ -21,21 +21,30 @@ _MIB: Final = 1024 * _KIB
 _GIB: Final = 1024 * _MIB
 
 
+def _read_by(parse: Callable[[str], Any], text: str) -> Any:
+    """What the text stands for; a refusal in the form that pydantic takes.
+
+    Raises:
+        ValueError: It stands for nothing.
+    """
+    try:
+        return parse(text)
+    except InvalidInputError as error:
+        raise ValueError(str(error)) from error
+
+
 def _host_port(text: str) -> str:
-    parse_host_port(text)
+    _read_by(parse_host_port, text)
     return text
 
 
 def _broker_url(text: str) -> str:
-    parse_broker_url(text)
+    _read_by(parse_broker_url, text)
     return text
 
 
 def _bytes(value: Any) -> Any:
-    try:
-        return parse_bytes(value) if isinstance(value, str) else value
-    except InvalidInputError as error:
-        raise ValueError(str(error)) from error
+    return _read_by(parse_bytes, value) if isinstance(value, str) else value
 
 
 HostPort = Annotated[str, AfterValidator(_host_port)]

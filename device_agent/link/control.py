@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from common.addresses import BrokerAddress
 from common.topics import Topic
-from device_agent.link.addresses import BrokerAddress
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from typing import Final
 import aiomqtt
 from nestfleet.v1 import control_pb2
 
+from common.addresses import BrokerAddress
 from common.topics import Topic, parse_topic, topic_for
-from device_agent.link.addresses import BrokerAddress
 from device_agent.link.backoff import Backoff
 from device_agent.link.control import Listener
 from device_agent.link.messages import MAX_PAYLOAD_BYTES

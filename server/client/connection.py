@@ -8,10 +8,10 @@ import grpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from common.addresses import parse_host_port
 from common.channel import CHANNEL_OPTIONS
 from common.errors import ConfigError, Error, InvalidInputError, LinkError
 from common.rpc_status import CODE_KEY, from_status
-from server.addresses import parse_host_port
 
 DEFAULT_SERVER: Final = "127.0.0.1:50051"
 CALL_SECONDS: Final = 30.0
@@ -40,10 +40,10 @@ class Connection:
 
     def __init__(self, server: str = DEFAULT_SERVER) -> None:
         try:
-            host, port = parse_host_port(server)
-        except ValueError:
-            host, port = "", 0
-        if not host or not port:
+            _, port = parse_host_port(server)
+        except ConfigError:
+            port = 0
+        if not port:
             raise ConfigError(f"{server[:80]!r} is no server address.", advice="Write HOST:PORT.")
         self.server = server
         self.channel = grpc.insecure_channel(server, options=_OPTIONS)

@@ -15,8 +15,8 @@ from amqtt.broker import Broker
 from amqtt.contexts import BrokerConfig, ListenerConfig
 from amqtt.errors import AMQTTError, BrokerError
 
+from common.addresses import BrokerAddress, join_host_port, parse_host_port, reachable_host
 from common.errors import ConflictError
-from server.addresses import BrokerAddress, join_host_port, parse_host_port, reachable_host
 
 _AUTHENTICATION: Final = "amqtt.plugins.authentication.AnonymousAuthPlugin"
 _STOP_SECONDS: Final = 2.0

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 from nestfleet.v1 import control_pb2
 
+from common.addresses import BrokerAddress
 from common.clock import Clock
 from common.topics import subscription
-from server.addresses import BrokerAddress
 from server.control.announcer import Announcer
 from server.control.intake import Intake
 from server.control.link import BrokerLink

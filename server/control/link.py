@@ -11,8 +11,8 @@ from typing import Final
 
 import aiomqtt
 
+from common.addresses import BrokerAddress
 from common.errors import LinkError
-from server.addresses import BrokerAddress
 from server.control.mailbox import Mailbox
 
 MAX_QUEUED_TOPICS: Final = 20_000

@@ -6,10 +6,10 @@ import asyncio
 import hashlib
 from typing import Final
 
+from common.addresses import BrokerAddress
 from common.clock import Clock
 from common.errors import InvalidInputError
 from common.names import check_name
-from server.addresses import BrokerAddress
 from server.registry.repository import Registry
 
 KEY_BYTES: Final = 32

@@ -18,9 +18,9 @@ from nestfleet.v1 import (
     publish_pb2_grpc,
 )
 
+from common.addresses import join_host_port, parse_host_port, reachable_host
 from common.channel import SERVER_OPTIONS
 from common.errors import ConflictError
-from server.addresses import join_host_port, parse_host_port, reachable_host
 from server.rpc.catalog import CatalogServicer
 from server.rpc.delivery import DeliveryServicer
 from server.rpc.fleet import FleetServicer

@@ -11,8 +11,8 @@ import aiomqtt
 import pytest
 from nestfleet.v1 import control_pb2
 
+from common.addresses import BrokerAddress
 from common.topics import Topic, topic_for
-from device_agent.link.addresses import BrokerAddress
 from device_agent.link.backoff import Backoff
 from device_agent.link.control import Listener
 from device_agent.link.mqtt_link import MqttLink

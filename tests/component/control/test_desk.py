@@ -12,10 +12,10 @@ import aiomqtt
 import pytest
 from nestfleet.v1 import catalog_pb2, control_pb2
 
+from common.addresses import BrokerAddress, parse_broker_url
 from common.clock import SystemClock
 from common.errors import ConflictError
 from common.topics import Topic, topic_for
-from server.addresses import BrokerAddress, parse_broker_url
 from server.control.broker import EmbeddedBroker
 from server.control.desk import Desk
 from server.registry.repository import Registry

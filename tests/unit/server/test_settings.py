@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConfigError
-from server.addresses import BrokerAddress, parse_broker_url, parse_host_port
 from server.settings import ENV_PREFIX, Settings, load_settings
 
 
@@ -77,22 +76,3 @@ def test_settings_do_not_change() -> None:
     settings = Settings()
     with pytest.raises(ValueError, match="frozen"):
         settings.listen = "a:1"
-
-
-def test_broker_urls() -> None:
-    assert parse_broker_url("mqtt://mosquitto") == BrokerAddress("mosquitto", 1883)
-    secret = parse_broker_url("mqtts://us%40er:p%3Aw@[::1]:99")
-    assert secret == BrokerAddress("::1", 99, tls=True, username="us@er", password="p:w")  # noqa: S106
-    assert str(secret) == "mqtts://[::1]:99"
-    assert "p:w" not in repr(secret)
-
-
-@pytest.mark.parametrize("text", ["", "host", "host:", "host:x", "host:65536", "::1:80", "host:²"])
-def test_what_is_no_address(text: str) -> None:
-    with pytest.raises(ValueError, match="HOST:PORT"):
-        parse_host_port(text)
-
-
-def test_addresses() -> None:
-    assert parse_host_port("[::1]:80") == ("::1", 80)
-    assert parse_host_port("127.0.0.1:0") == ("127.0.0.1", 0)

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-MAX_PORT: Final = 65_535
-_DEFAULT_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
+from common.errors import ConfigError
+
+_MAX_PORT: Final = 65_535
 _ANY_HOSTS: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104
+_PORTS: Final = {"mqtt": 1883, "mqtts": 8883}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,19 +36,19 @@ class BrokerAddress:
 
 
 def parse_host_port(text: str) -> tuple[str, int]:
-    """Host and port of ``HOST:PORT``; an IPv6 host stands in brackets, port 0 is allowed.
+    """Host and port; an IPv6 host stands in brackets, port 0 is allowed.
 
     Raises:
-        ValueError: It is no such address.
+        ConfigError: It is no such address.
     """
     host, colon, port = text.rpartition(":")
-    if not colon or not port.isascii() or not port.isdigit() or int(port[:6]) > MAX_PORT:
-        raise ValueError(f"{text!r} is no HOST:PORT")
-    if host.startswith("[") and host.endswith("]"):
-        return host[1:-1], int(port)
-    if ":" in host:
-        raise ValueError(f"{text!r} is no HOST:PORT; write an IPv6 host in brackets")
-    return host, int(port)
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    sound = colon and bare and port.isascii() and port.isdigit() and int(port[:6]) <= _MAX_PORT
+    if not sound or (":" in bare and bare == host):
+        raise ConfigError(
+            f"{text[:80]!r} is no address.", advice="Write HOST:PORT, an IPv6 host in brackets."
+        )
+    return bare, int(port)
 
 
 def join_host_port(host: str, port: int) -> str:
@@ -63,15 +65,20 @@ def parse_broker_url(text: str) -> BrokerAddress:
     """The broker that a URL names.
 
     Raises:
-        ValueError: It is no ``mqtt://`` or ``mqtts://`` URL with a host.
+        ConfigError: It names none.
     """
-    url = urlsplit(text)
-    if url.scheme not in _DEFAULT_PORTS or not url.hostname or url.path.strip("/") or url.query:
-        raise ValueError(f"{url.scheme or text[:20]!r} URL is no mqtt://[USER:PASSWORD@]HOST[:PORT]")
+    advice = "Write mqtt://[USER:PASSWORD@]HOST[:PORT], or mqtts:// for TLS."
+    try:
+        url = urlsplit(text)
+        port = url.port
+    except ValueError as error:
+        raise ConfigError("The broker's URL is not sound.", advice=advice) from error
+    if url.scheme not in _PORTS or not url.hostname or url.path.strip("/") or url.query or url.fragment:
+        raise ConfigError("The broker's URL is not sound.", advice=advice)
     return BrokerAddress(
         host=url.hostname,
-        port=url.port or _DEFAULT_PORTS[url.scheme],
+        port=port or _PORTS[url.scheme],
         tls=url.scheme == "mqtts",
-        username=unquote(url.username) if url.username is not None else None,
-        password=unquote(url.password) if url.password is not None else None,
+        username=None if url.username is None else unquote(url.username),
+        password=None if url.password is None else unquote(url.password),
     )
