@@ -77,9 +77,7 @@ def calibrate(graph: Graph, source: StateSource, samples: Sequence[torch.Tensor]
     return Calibration(curvatures, time.perf_counter() - start, peak.growth_bytes)
 
 
-def hessians(
-    graph: Graph, source: StateSource, samples: Sequence[torch.Tensor]
-) -> dict[str, torch.Tensor]:
+def hessians(graph: Graph, source: StateSource, samples: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
     """``X @ X.T`` per weight and group, float32 [groups, k, k], mean over the samples."""
     layers = tuple(layers_of(graph))
     runner = build(_observing(graph, layers))
