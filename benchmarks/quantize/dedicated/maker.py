@@ -46,10 +46,9 @@ class DedicatedMaker:
             level: Bits of a code.
         """
         calibration = self._calibrated() if mode in CALIBRATED else None
-        start = time.perf_counter()
-        with watch_peak() as peak:
-            tensors, wire_bytes = self._quantize(mode, level, calibration)
-        seconds, peak_bytes = time.perf_counter() - start, peak.growth_bytes
+        peak, start = watch_peak(), time.perf_counter()
+        tensors, wire_bytes = self._quantize(mode, level, calibration)
+        seconds, peak_bytes = time.perf_counter() - start, peak.growth_bytes()
         if calibration:
             seconds += calibration.seconds
             peak_bytes = max(calibration.peak_bytes, peak_bytes + calibration.held_bytes)
