@@ -1,4 +1,4 @@
-"""``python -m benchmarks.quantize --json FILE``: rounding modes beside dedicated models, on the same weights."""
+"""``python -m benchmarks.quantize --json FILE``: rounding modes beside dedicated models, same weights."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
@@ -18,11 +18,13 @@ from benchmarks.quantize.table import table
 from benchmarks.quantize.tasks.registry import TASKS
 from common.files import write_atomically
 
+_WIDTH = 132  # where there is no terminal that has one
+
 
 def main() -> int:
     """The exit status: 0 when the full level of every nested model was what it must be."""
     options = _parser().parse_args()
-    console = Console(stderr=True)
+    console = Console(stderr=True, log_path=False)
     start = time.perf_counter()
     measured: list[Measured] = []
     options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +33,7 @@ def main() -> int:
             measured.append(item)
             status.update(f"{len(measured)} rows")
             _write(options.json, measured)
-    out = Console()
+    out = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
     for model, items in groupby(measured, key=lambda item: item.row.model):
         out.print(table(model, [item.row for item in items]))
     out.print(f"{len(measured)} rows in {time.perf_counter() - start:.0f} s: {options.json}")
@@ -61,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _names(known: Sequence[str]) -> type[argparse.Action] | object:
+def _names(known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
     def parse(text: str) -> tuple[str, ...]:
         names = tuple(text.split(","))
         unknown = [name for name in names if name not in known]

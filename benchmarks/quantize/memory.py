@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import gc
 import resource
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,34 +14,32 @@ _RESET = Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"  # proc(5)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Peak:
-    """Filled when the work is done.
+    """A watch on the process' resident memory.
 
     Attributes:
-        growth_bytes: Highest resident memory above what there was before.
+        before_bytes: What there was when the watch began.
     """
 
-    growth_bytes: int = 0
+    before_bytes: int
+
+    def growth_bytes(self) -> int:
+        """How far it has risen above that since, at its highest."""
+        return max(0, _status_bytes("VmHWM") - self.before_bytes)
 
 
-@contextlib.contextmanager
-def watch_peak() -> Iterator[Peak]:
-    """Measures the work inside; what was freed before is given back to the system first.
+def watch_peak() -> Peak:
+    """A watch that begins now; what was freed before is given back to the system first.
 
     Where the kernel cannot forget an earlier peak, that one is what the work must exceed to be seen.
     """
-    peak = Peak()
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
     with contextlib.suppress(OSError):
         _RESET.write_text(_RESET_PEAK)
-    before_bytes = _status_bytes("VmRSS")
-    try:
-        yield peak
-    finally:
-        peak.growth_bytes = max(0, _status_bytes("VmHWM") - before_bytes)
+    return Peak(_status_bytes("VmRSS"))
 
 
 def _status_bytes(key: str) -> int:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 
 def mean_cosine(outputs: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
-    """Mean over rows of the cosine between ``outputs`` and ``reference``, both float32 [samples, features]."""
+    """Mean over rows of the cosine between two arrays, both float32 [samples, features]."""
     return float(np.vecdot(_unit(outputs), _unit(reference)).mean())
 
 
@@ -30,7 +30,7 @@ def neighbour_overlap(
 
 
 def entropy_bits(codes: NDArray[Any]) -> float:
-    """Order-0 entropy of whole numbers of any shape, in bits each: what a coder needs that knows only counts."""
+    """Order-0 entropy of whole numbers of any shape: bits each for a coder that knows only their counts."""
     _, counts = np.unique(codes, return_counts=True)
     shares = counts / counts.sum()
     return max(0.0, float(-(shares * np.log2(shares)).sum()))
@@ -44,7 +44,8 @@ def mean_entropy_bits(codes: Mapping[str, NDArray[Any]]) -> float:
 
 def _unit(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    units: NDArray[np.float32] = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0)
+    return units
 
 
 def _neighbours(rows: NDArray[np.float32], neighbours: int) -> NDArray[np.int64]:

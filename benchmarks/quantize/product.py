@@ -81,27 +81,26 @@ class ProductMaker:
     def make(self, mode: str, level: int) -> Iterator[Made]:
         """The model nested as (level, 8), in a store that lasts as long as the context.
 
-        The clock stops when the last block is stored; what the pipeline does then (the self-test) runs the
-        model, and is no part of quantizing.
+        Clock and memory are read when the last block is stored; what the pipeline does then (the self-test)
+        runs the model, and is no part of quantizing.
         """
         chosen, levels = MODES_OF_PRODUCT[mode], (level, FULL_LEVEL)
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             store = FolderBlobStore(Path(folder))
-            clock = _Clock()
-            with watch_peak() as peak:
-                quantized = self._quantize(chosen, levels, store, clock)
+            meter = _Meter()
+            quantized = self._quantize(chosen, levels, store, meter)
             sources = [LevelSource(quantized.blocks, levels, each, store.read) for each in levels]
             yield Made(
                 source=sources[0],
                 codes=codes_of(quantized, sources[0]),
                 wire_bytes=quantized.sizes.base_bytes,
-                seconds=clock.seconds,
-                peak_bytes=peak.growth_bytes,
+                seconds=meter.seconds,
+                peak_bytes=meter.peak_bytes,
                 full_bit_exact=self._is_plain(codes_of(quantized, sources[1]), chosen.plain),
             )
 
     def _quantize(
-        self, mode: Mode, levels: tuple[int, ...], store: FolderBlobStore, clock: _Clock
+        self, mode: Mode, levels: tuple[int, ...], store: FolderBlobStore, meter: _Meter
     ) -> Quantized:
         exported = self._task.exported
         samples = Samples(tuple(tensor[:_SELF_TEST_SAMPLES].numpy() for tensor in exported.inputs))
@@ -116,7 +115,7 @@ class ProductMaker:
             samples,
             order,
             sink=lambda ref, data: _keep(store, ref.digest, data),
-            report=clock.told,
+            report=meter.told,
             **more,
         )
 
@@ -128,16 +127,19 @@ class ProductMaker:
         )
 
 
-class _Clock:
-    """Reads the time whenever a block is done."""
+class _Meter:
+    """Reads time and memory whenever a block is done."""
 
     def __init__(self) -> None:
+        self._peak = watch_peak()
         self._start = time.perf_counter()
         self.seconds = 0.0
+        self.peak_bytes = 0
 
     def told(self, step: str, _done: int, _total: int) -> None:
         if step != "self-test":
             self.seconds = time.perf_counter() - self._start
+            self.peak_bytes = self._peak.growth_bytes()
 
 
 def codes_of(quantized: Quantized, source: LevelSource) -> dict[str, NDArray[np.int8]]:

@@ -68,18 +68,15 @@ class Calibration:
 
 def calibrate(graph: Graph, source: StateSource, samples: Sequence[torch.Tensor]) -> Calibration:
     """Runs the floats on the samples and keeps what each linear and 2-d convolution layer saw."""
-    start = time.perf_counter()
-    with watch_peak() as peak:
-        curvatures = {}
-        for name, hessian in hessians(graph, source, samples).items():
-            stable = damped(hessian)
-            curvatures[name] = Curvature(stable, inverse_factor(stable))
-    return Calibration(curvatures, time.perf_counter() - start, peak.growth_bytes)
+    peak, start = watch_peak(), time.perf_counter()
+    curvatures = {}
+    for name, hessian in hessians(graph, source, samples).items():
+        stable = damped(hessian)
+        curvatures[name] = Curvature(stable, inverse_factor(stable))
+    return Calibration(curvatures, time.perf_counter() - start, peak.growth_bytes())
 
 
-def hessians(
-    graph: Graph, source: StateSource, samples: Sequence[torch.Tensor]
-) -> dict[str, torch.Tensor]:
+def hessians(graph: Graph, source: StateSource, samples: Sequence[torch.Tensor]) -> dict[str, torch.Tensor]:
     """``X @ X.T`` per weight and group, float32 [groups, k, k], mean over the samples."""
     layers = tuple(layers_of(graph))
     runner = build(_observing(graph, layers))

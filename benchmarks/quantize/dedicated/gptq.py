@@ -1,4 +1,4 @@
-"""GPTQ (Frantar et al., ICLR 2023, arXiv 2210.17323): each column's rounding error is fed to the columns after it."""
+"""GPTQ (Frantar et al., ICLR 2023, arXiv 2210.17323): the columns to come make up for each one's error."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ def inverse_factor(hessian: torch.Tensor) -> torch.Tensor:
         float32 [groups, k, k].
     """
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
-    return torch.linalg.cholesky(inverse, upper=True)
+    factor: torch.Tensor = torch.linalg.cholesky(inverse, upper=True)
+    return factor
 
 
 def gptq(
@@ -50,7 +51,8 @@ def gptq(
         int8 [groups, rows, k], values in [-2**(bits-1), 2**(bits-1) - 1].
     """
     half = 1 << (bits - 1)
-    open_weights = weights.transpose(1, 2).contiguous()  # [groups, k, rows]: a column is one run of memory
+    # [groups, k, rows]: a column is one run of memory. A copy, even where that is the order already.
+    open_weights = weights.transpose(1, 2).clone(memory_format=torch.contiguous_format)
     codes = torch.empty_like(open_weights, dtype=torch.int8)
     columns = open_weights.shape[1]
     for start in range(0, columns, _BLOCK):
@@ -73,9 +75,10 @@ def gptq(
 def fit_to_outputs(
     codes: torch.Tensor, weights: torch.Tensor, hessian: torch.Tensor, scale: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scale and offset per row with the least squared error of the layer's outputs on the calibration inputs.
+    """Scale and offset per row with the least squared error of the layer's outputs to calibration inputs.
 
-    With a row's error ``e = weights - scale * codes - offset`` it minimises ``e @ hessian @ e``, in closed form.
+    With a row's error ``e = weights - scale * codes - offset`` it minimises ``e @ hessian @ e``, in closed
+    form.
 
     Args:
         codes: int8 [groups, rows, k].

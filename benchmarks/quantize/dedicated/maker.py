@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.quantize.dedicated.calibration import Calibration, calibrate
 from benchmarks.quantize.dedicated.methods import CALIBRATED, METHODS, Tensor
@@ -44,10 +46,9 @@ class DedicatedMaker:
             level: Bits of a code.
         """
         calibration = self._calibrated() if mode in CALIBRATED else None
-        start = time.perf_counter()
-        with watch_peak() as peak:
-            tensors, wire_bytes = self._quantize(mode, level, calibration)
-        seconds, peak_bytes = time.perf_counter() - start, peak.growth_bytes
+        peak, start = watch_peak(), time.perf_counter()
+        tensors, wire_bytes = self._quantize(mode, level, calibration)
+        seconds, peak_bytes = time.perf_counter() - start, peak.growth_bytes()
         if calibration:
             seconds += calibration.seconds
             peak_bytes = max(calibration.peak_bytes, peak_bytes + calibration.held_bytes)
@@ -64,7 +65,11 @@ class DedicatedMaker:
         for name in self._task.quantized:
             curvature = calibration.curvatures.get(name) if calibration else None
             affine = METHODS[mode](Tensor(name, states[name], curvature), level)
-            arrays = {"codes": pack_base(affine.codes, level), "scale": affine.scale, "offset": affine.offset}
+            arrays: dict[str, NDArray[Any]] = {
+                "codes": pack_base(affine.codes, level),
+                "scale": affine.scale,
+                "offset": affine.offset,
+            }
             wire_bytes += encode_arrays(arrays, compress=True)[1].size_bytes
             tensors[name] = affine
         floats = {name: tensor.numpy() for name, tensor in states.items() if name not in tensors}

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.quantize.dedicated.calibration import Curvature
 from benchmarks.quantize.dedicated.gptq import fit_to_outputs, gptq
 from benchmarks.quantize.dedicated.squant import squant
+from benchmarks.quantize.threads import one_thread
 from server.quantize.affine import Affine, quantize_rows
 from server.quantize.refit import refit
 
@@ -76,7 +77,8 @@ def with_feedback(tensor: Tensor, bits: int, *, fit: bool = False) -> Affine:
     groups = len(tensor.curvature.factor)
     weights = torch.from_numpy(tensor.rows()).view(groups, -1, plain.codes.shape[1])
     scale, offset = (torch.from_numpy(array).view(groups, -1) for array in (plain.scale, plain.offset))
-    codes = gptq(weights, tensor.curvature.factor, scale, offset, bits)
+    with one_thread():
+        codes = gptq(weights, tensor.curvature.factor, scale, offset, bits)
     if fit:
         scale, offset = fit_to_outputs(codes, weights, tensor.curvature.hessian, scale)
     return Affine(codes.view(plain.codes.shape).numpy(), scale.view(-1).numpy(), offset.view(-1).numpy())
@@ -91,4 +93,3 @@ METHODS: Final[Mapping[str, Method]] = {
     "dedicated_gptq_refit": partial(with_feedback, fit=True),
 }
 CALIBRATED: Final = frozenset({"dedicated_gptq", "dedicated_gptq_refit"})
-

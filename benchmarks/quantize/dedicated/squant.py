@@ -1,8 +1,8 @@
 """SQuant (Guo et al., ICLR 2022, arXiv 2202.07471): rounding that keeps the sums of the errors small.
 
-Flips change a weight's rounding to its other neighbour until the errors of each kernel, and then those of each
-output channel, add up to half a step at most. All kernels and channels take each step at once here; the result
-is that of a loop over them, which a test holds.
+Flips change a weight's rounding to its other neighbour until the errors of each kernel, and then those of
+each output channel, add up to half a step at most. All kernels and channels take each step at once here; the
+result is that of a loop over them, which a test holds.
 """
 
 from __future__ import annotations

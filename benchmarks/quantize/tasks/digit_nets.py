@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +21,7 @@ from benchmarks.models import mobilenet
 from benchmarks.quantize.metrics import mean_cosine
 from benchmarks.quantize.row import Scores
 from benchmarks.quantize.tasks.task import Batch, Task
+from benchmarks.quantize.threads import one_thread
 from common.files import move_into_place
 from server.export import export_model
 
@@ -52,21 +51,10 @@ def mobilenet_v2() -> Task:
     if file.exists():
         model.load_state_dict(load_file(file))
     else:
-        with _one_thread():
+        with one_thread():
             training.train(model, split.first, _RECIPE, lambda *_: None)
         _keep(model, file)
     return _task(MOBILENET, model.eval(), split)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Layers this small take several times as long when threads wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _keep(model: nn.Module, file: Path) -> None:
@@ -81,9 +69,7 @@ def _task(name: str, model: nn.Module, split: digits.Split) -> Task:
     exported = export_model(model, images[:2])
 
     def score(outputs: NDArray[np.float32], reference: NDArray[np.float32]) -> Scores:
-        return Scores(
-            cosine=mean_cosine(outputs, reference), top1=accuracy(outputs, split.held_out.labels)
-        )
+        return Scores(cosine=mean_cosine(outputs, reference), top1=accuracy(outputs, split.held_out.labels))
 
     calibration = torch.from_numpy(split.first.images[:_CALIBRATION])
     return Task(name, exported, (calibration,), (Batch(exported.graph, (images,)),), score=score)

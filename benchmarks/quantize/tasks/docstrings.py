@@ -14,7 +14,7 @@ _SEED = 20260101
 
 def docstrings() -> tuple[str, ...]:
     """Docstrings of the library's top-level modules, each once, in an order without meaning."""
-    found = set()
+    found: set[str] = set()
     for file in Path(sysconfig.get_path("stdlib")).glob("*.py"):
         found.update(_docstrings_in(ast.parse(file.read_bytes())))
     ordered = sorted(found)

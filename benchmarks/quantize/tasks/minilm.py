@@ -1,4 +1,4 @@
-"""MiniLM-L6, trained for sentence similarity (Wang et al., 2020, arXiv 2002.10957), on a thousand docstrings."""
+"""MiniLM-L6 for sentence similarity (Wang et al., 2020, arXiv 2002.10957), on a thousand docstrings."""
 
 from __future__ import annotations
 
