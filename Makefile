@@ -3,6 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCHMARKS := quantize
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
@@ -36,7 +37,7 @@ e2e: $(READY) ## Drive the compose fleet (needs a container engine)
 
 bench: $(READY) ## Run every benchmark; JSON in build/bench/
 	@mkdir -p build/bench
-	@for f in benchmarks/bench_*.py; do [ -e "$$f" ] || continue; n=$$(basename $$f .py); $(BIN)/python -m benchmarks.$$n --json build/bench/$$n.json || exit 1; done
+	@set -e; for name in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$name --json build/bench/$$name.json; done
 
 proto: $(READY) ## Write the gRPC and protobuf stubs anew
 	proto/generate.sh
