@@ -75,6 +75,7 @@ class ProductMaker:
         self._task = task
         self._folder = folder
         self._weights = folder / "weights.safetensors"
+        self._plain: dict[Method, dict[str, NDArray[np.int8]]] = {}
         save_file(task.exported.states, self._weights)
 
     @contextlib.contextmanager
@@ -121,9 +122,13 @@ class ProductMaker:
 
     def _is_plain(self, codes: Mapping[str, NDArray[np.int8]], plain: Method) -> bool:
         states = self._task.exported.states
-        return set(codes) == set(self._task.quantized) and all(
-            np.array_equal(plain(Tensor(name, states[name]), FULL_LEVEL).codes, found)
-            for name, found in codes.items()
+        if plain not in self._plain:
+            self._plain[plain] = {
+                name: plain(Tensor(name, states[name]), FULL_LEVEL).codes for name in self._task.quantized
+            }
+        wanted = self._plain[plain]
+        return codes.keys() == wanted.keys() and all(
+            np.array_equal(codes[name], wanted[name]) for name in wanted
         )
 
 

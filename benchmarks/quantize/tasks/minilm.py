@@ -22,7 +22,12 @@ from server.export import Exported, export_model
 NAME: Final = "minilm"
 _SENTENCES: Final = 1000
 _CALIBRATION: Final = 256
-_LENGTHS: Final = (16, 32)  # tokens; a sentence goes to the shortest that holds it, and is cut to the longest
+_LENGTHS: Final = (
+    12,
+    16,
+    24,
+    32,
+)  # tokens; a sentence goes to the shortest that holds it, and is cut to the longest
 _FEWEST_TOKENS: Final = 5
 
 
