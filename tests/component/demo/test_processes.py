@@ -4,14 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from benchmarks.demo.failure import DemoFailure
 from benchmarks.demo.processes import Child, Children
+from tests.support.waiting import wait_until
 
 # Says that it is ready, starts a child of its own, and sleeps; "deaf" ignores SIGTERM.
 PROGRAM = """
@@ -19,16 +18,11 @@ import os, pathlib, signal, subprocess, sys, time
 if sys.argv[2] == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-pathlib.Path(sys.argv[1]).write_text('{"pid": %d}' % os.getpid())
+ready, unfinished = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[1] + ".unfinished")
+unfinished.write_text('{"pid": %d}' % os.getpid())
+unfinished.replace(ready)
 time.sleep(60)
 """
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "did not happen in time"
-        time.sleep(0.01)
 
 
 def start(children: Children, folder: Path, mode: str, monkeypatch: pytest.MonkeyPatch) -> Child:
@@ -42,10 +36,10 @@ def start(children: Children, folder: Path, mode: str, monkeypatch: pytest.Monke
 def test_nothing_is_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str) -> None:
     with Children(tmp_path, stop_seconds=0.5) as children:
         child = start(children, tmp_path, mode, monkeypatch)
-        wait_for(child.is_ready)
+        wait_until(child.is_ready, "the child is ready", seconds=10)
         assert child.addresses() == {"pid": child.process.pid}
         assert len(children.leftovers()) == 2
-    wait_for(lambda: children.leftovers() == [])
+    wait_until(lambda: children.leftovers() == [], "nothing is left", seconds=10)
 
 
 def test_a_process_that_ends_too_early_is_reported_with_its_log(
@@ -53,7 +47,7 @@ def test_a_process_that_ends_too_early_is_reported_with_its_log(
 ) -> None:
     with Children(tmp_path) as children:
         child = start(children, tmp_path, "polite", monkeypatch)
-        wait_for(child.is_ready)
+        wait_until(child.is_ready, "the child is ready", seconds=10)
         os.kill(child.process.pid, signal.SIGKILL)
         child.process.wait()
         with pytest.raises(DemoFailure, match=r"(?s)sleeper ended with status -9.*sleeper\.log"):
@@ -72,9 +66,13 @@ def test_a_child_ends_when_the_demo_is_killed() -> None:
         assert process.stdout is not None
         pid = int(process.stdout.readline())
         command = Path(f"/proc/{pid}/cmdline")
-        wait_for(lambda: b"tied_child" not in command.read_bytes() and b"sleep" in command.read_bytes())
+        wait_until(
+            lambda: b"tied_child" not in command.read_bytes() and b"sleep" in command.read_bytes(),
+            "the child runs its program",
+            seconds=10,
+        )
         process.kill()
-    wait_for(lambda: not _runs(pid))
+    wait_until(lambda: not _runs(pid), "the child is gone", seconds=10)
 
 
 def _runs(pid: int) -> bool:
