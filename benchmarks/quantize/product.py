@@ -20,7 +20,8 @@ from benchmarks.quantize.made import Made
 from benchmarks.quantize.memory import watch_peak
 from benchmarks.quantize.tasks.task import Task
 from server.quantize.level_source import LevelSource
-from server.quantize.pipeline import Order, Quantized, quantize
+from server.quantize.order import Order
+from server.quantize.pipeline import Quantized, quantize
 from server.quantize.rounding.modes import MODES
 from server.quantize.samples import Samples
 from server.storage.folder import FolderBlobStore

@@ -15,7 +15,8 @@ from common.manifest import BlobRef, to_json
 from server.delivery.agreement import check_weights
 from server.delivery.fetch import manifest_frame
 from server.delivery.order import Part, PushOrder
-from server.quantize.pipeline import Order, Quantized, quantize
+from server.quantize.order import Order
+from server.quantize.pipeline import Quantized, quantize
 from server.quantize.rounding import rounding
 from server.quantize.samples import read_samples
 from server.registry.records import NewVersion, VersionRecord

@@ -23,8 +23,9 @@ from common.sizes import SizeReport
 from server.quantize.block_coder import CodedBlock, encode_block
 from server.quantize.expectations import Answer, Inputs, make_self_test
 from server.quantize.level_source import LevelSource
-from server.quantize.plan import DEFAULT_MAX_BLOB_BYTES, State, plan
-from server.quantize.rounding import Rounding, rounding
+from server.quantize.order import Order
+from server.quantize.plan import State, plan
+from server.quantize.rounding import rounding
 from server.quantize.samples import Samples
 from server.quantize.sizes import SizeMeter
 from server.quantize.spool import Spool, open_spool
@@ -38,34 +39,6 @@ Report: TypeAlias = Callable[[str, int, int], None]
 _SELF_TEST_SHARE: Final = 200  # one part in so many of the version's bytes, so that metadata stays below 1 %
 _SELF_TEST_MIN_BYTES: Final = 16 * 1024
 _SELF_TEST_MAX_BYTES: Final = 256 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """How to quantize.
-
-    Attributes:
-        levels: Ascending bit-widths within 2..8.
-        rounding: A name in ``server.quantize.rounding.MODES``.
-        max_blob_bytes: Upper bound of a block's largest blob.
-        min_agreement: Least share of the samples' labels that a device must hit, 0..1.
-        refit: Whether part-bit levels get refitted scales and offsets; ``floor`` always does it.
-    """
-
-    levels: tuple[int, ...]
-    rounding: str = "floor"
-    max_blob_bytes: int = DEFAULT_MAX_BLOB_BYTES
-    min_agreement: float = 0.0
-    refit: bool = False
-
-    @property
-    def mode(self) -> Rounding:
-        """The rounding mode.
-
-        Raises:
-            InvalidInputError: There is none of that name.
-        """
-        return rounding(self.rounding, refit=self.refit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,13 +102,20 @@ def quantize(
         sink(ref, data)
     graph_ref, self_test_ref = (ref for _, ref in metadata)
     sizes = meter.report(states, (graph_ref, self_test_ref))
-    return Quantized(order.levels, order.mode.label, graph_ref, self_test_ref, tuple(blocks), sizes)
+    return Quantized(
+        order.levels,
+        rounding(order.rounding, refit=order.refit).label,
+        graph_ref,
+        self_test_ref,
+        tuple(blocks),
+        sizes,
+    )
 
 
 def _coded_blocks(
     states: Sequence[State], weights: WeightsFile, order: Order, meter: SizeMeter, report: Report
 ) -> Iterator[CodedBlock]:
-    mode = order.mode
+    mode = rounding(order.rounding, refit=order.refit)
     plans = plan(states, order.levels, order.max_blob_bytes, mode.shard_bits(order.levels))
     report("quantize", 0, len(plans))
     for index, block in enumerate(plans):

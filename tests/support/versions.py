@@ -18,7 +18,8 @@ from common.manifest import BlobRef, Manifest
 from common.sizes import SizeReport
 from server.export.exported import Exported
 from server.export.pipeline import export_model
-from server.quantize.pipeline import Order, quantize
+from server.quantize.order import Order
+from server.quantize.pipeline import quantize
 from server.quantize.samples import Samples
 
 

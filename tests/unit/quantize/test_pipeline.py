@@ -19,7 +19,8 @@ from common.graph.model import Graph, Input, Node, Output, State, StateRef, Valu
 from common.manifest import BlobRef, from_json, to_json
 from common.self_test import check, decode
 from server.quantize.level_source import LevelSource
-from server.quantize.pipeline import Order, Quantized, quantize
+from server.quantize.order import Order
+from server.quantize.pipeline import Quantized, quantize
 from server.quantize.samples import Samples
 from server.quantize.spool import Spool
 
@@ -200,8 +201,6 @@ def test_a_missing_tensor_and_a_damaged_file_are_refused(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     "changes",
     [
-        {"order": replace(ORDER, levels=(6, 4))},
-        {"order": replace(ORDER, levels=(1, 8))},
         {"order": replace(ORDER, rounding="up")},
         {"order": replace(ORDER, max_blob_bytes=1)},
         {"order": replace(ORDER, min_agreement=0.5)},
