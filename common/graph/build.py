@@ -6,7 +6,7 @@ anywhere but in the list of allowed operators.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -63,14 +63,18 @@ class Runner:
             UnsupportedModelError: An operator fails; names it and its layer.
             CapacityError: An operator finds no memory.
         """
+        run = self.start(source, *inputs)
+        with torch.inference_mode():
+            while run.advance():
+                pass
+            return tuple(_tensor(run.fill(output.source), output.name) for output in self._graph.outputs)
+
+    def start(self, source: StateSource, *inputs: torch.Tensor) -> Run:
+        """An answer in the making, of which nothing is computed yet. Arguments and errors as in a call."""
         if len(inputs) != len(self._graph.inputs):
             raise InvalidInputError(f"The model takes {len(self._graph.inputs)} inputs, not {len(inputs)}.")
         values = dict(zip((item.name for item in self._graph.inputs), inputs, strict=True))
-        run = _Run(source, self._states, values)
-        with torch.inference_mode():
-            for step in self._steps:
-                run.take(step)
-            return tuple(_tensor(run.fill(output.source), output.name) for output in self._graph.outputs)
+        return Run(self._steps, source, self._states, values)
 
 
 def build(graph: Graph) -> Runner:
@@ -83,16 +87,37 @@ def build(graph: Graph) -> Runner:
     return Runner(graph)
 
 
-class _Run:
-    """One answer in the making: the values and states that are alive."""
+class Run:
+    """One answer in the making, node by node: the values and states that are alive."""
 
-    def __init__(self, source: StateSource, states: dict[str, State], values: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        steps: Sequence[_Step],
+        source: StateSource,
+        states: Mapping[str, State],
+        values: dict[str, Any],
+    ) -> None:
+        self._steps = steps
+        self._next = 0
         self._source = source
         self._states = states
         self._values = values
         self._held: dict[str, torch.Tensor] = {}
 
-    def take(self, step: _Step) -> None:
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """What inputs and nodes hold, as far as a node to come needs it."""
+        return self._values
+
+    def advance(self) -> bool:
+        """One more node is computed; whether there was one. Raises as a call of the runner does."""
+        if self._next == len(self._steps):
+            return False
+        self._take(self._steps[self._next])
+        self._next += 1
+        return True
+
+    def _take(self, step: _Step) -> None:
         for name in step.lifetimes.holds:
             self._held[name] = self._state(name)
         args = [self.fill(item) for item in step.args]
@@ -104,6 +129,7 @@ class _Run:
             del self._values[name]
 
     def fill(self, template: Any) -> Any:
+        """An argument with what its references stand for."""
         if isinstance(template, ValueRef):
             return self._values[template.name]
         if isinstance(template, StateRef):

@@ -22,11 +22,13 @@ class Rows:
         weights: float32 [rows, row_weights]; axis 0 is the output channel. Not to be modified.
         kernel_weights: How many neighbours in a row share one input channel: 9 for a 3x3 convolution, 1 for
             a linear layer. Divides row_weights.
+        decided: What calibration samples decided for each part-bit level, lowest first; nothing without.
     """
 
     name: str
     weights: NDArray[np.float32]
     kernel_weights: int = 1
+    decided: tuple[Affine, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,128 @@
+"""What a layer's columns say about errors in its weight: their second moments, without the mean.
+
+A row's error ``e`` costs ``e @ hessian @ e`` of the output's energy once its mean is taken out by a bias. The
+columns that the quantized model so far sees differ from those of the floats; ``drift`` says how, so that a
+weight can make up for errors of the layers before it (as in GPTAQ, arXiv 2504.02692).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+
+_DAMPING: Final = 0.01  # share of the diagonal's mean that is added to it (GPTQ, section 3.3)
+_TRIES: Final = 6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curvature:
+    """Of one layer, per group of its rows.
+
+    Attributes:
+        hessian: float32 [groups, k, k], damped. Second moments of the quantized model's columns.
+        drift: float32 [groups, k, k]. Moments of (float - quantized) columns with the quantized ones.
+        order: int64 [groups, k]. The columns, those of most energy first.
+        factor: float32 [groups, k, k], upper triangular U with ``U.T @ U`` the inverse of ``hessian``, rows
+            and columns in ``order``.
+        float_mean, mean: float32 [groups, k]. Of the columns of the floats and of the quantized model.
+
+    Where no bias takes the mean error out, the means are zeros and the moments are not centred.
+    """
+
+    hessian: torch.Tensor
+    drift: torch.Tensor
+    order: torch.Tensor
+    factor: torch.Tensor
+    float_mean: torch.Tensor
+    mean: torch.Tensor
+
+
+def curvature(pairs: Iterable[tuple[torch.Tensor, torch.Tensor]], *, centred: bool) -> Curvature:
+    """The curvature over all columns.
+
+    Args:
+        pairs: Columns of the floats and of the quantized model, float32 [groups, k, positions], at least one
+            pair, piece by piece.
+        centred: Whether a bias will take out the mean error.
+    """
+    count = 0
+    sums: list[torch.Tensor] = []
+    # Moments are taken about the first piece's means: about zero, rounding would take the small ones away.
+    shifts: list[torch.Tensor] = []
+    for pair in pairs:
+        shifts = shifts or [columns.mean(2, keepdim=True) for columns in pair]
+        float_columns, columns = (array - shift for array, shift in zip(pair, shifts, strict=True))
+        turned = columns.transpose(1, 2)
+        parts = [
+            float_columns.sum(2, dtype=torch.float64),
+            columns.sum(2, dtype=torch.float64),
+            columns @ turned,
+            (float_columns - columns) @ turned,
+        ]
+        sums = [total.add_(part) for total, part in zip(sums, parts, strict=True)] if sums else parts
+        count += columns.shape[2]
+    float_rest, rest, moments, drift = (total / count for total in sums)
+    float_mean, mean = (at + shift[:, :, 0] for at, shift in zip((float_rest, rest), shifts, strict=True))
+    moments -= _outer(rest, rest)
+    drift -= _outer(float_rest - rest, rest)
+    if not centred:
+        moments += _outer(mean, mean)
+        drift += _outer(float_mean - mean, mean)
+        float_mean, mean = torch.zeros_like(float_mean), torch.zeros_like(mean)
+    drift *= count / (count + drift.shape[1])  # few columns would be learned by heart
+    hessian, order, factor = _factored(moments)
+    return Curvature(hessian, drift, order, factor, float_mean.float(), mean.float())
+
+
+def _outer(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    return (left[:, :, None] * right[:, None, :]).float()
+
+
+def damped(hessian: torch.Tensor, damping: float = _DAMPING) -> torch.Tensor:
+    """The Hessian with a share of its diagonal's mean added to the diagonal, so that it can be inverted.
+
+    Args:
+        hessian: float32 [groups, k, k]. Not modified.
+        damping: The share. A group that sees nothing but zeros gets ones.
+    """
+    result = hessian.clone()
+    diagonal = result.diagonal(dim1=-2, dim2=-1)
+    mean = diagonal.mean(-1, keepdim=True)
+    diagonal += torch.where(mean > 0, damping * mean, 1.0)
+    return result
+
+
+def inverse_factor(hessian: torch.Tensor) -> torch.Tensor:
+    """The upper triangular U with ``U.T @ U`` the inverse of a damped Hessian (GPTQ, section 3.3).
+
+    Args:
+        hessian: float32 [groups, k, k], positive definite.
+
+    Returns:
+        float32 [groups, k, k].
+    """
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
+    factor: torch.Tensor = torch.linalg.cholesky(inverse, upper=True)
+    return factor
+
+
+def _factored(moments: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The damped Hessian, its order and factor; damped more where rounding leaves it indefinite."""
+    damping = _DAMPING
+    for _ in range(_TRIES):
+        hessian = damped(moments, damping)
+        order = hessian.diagonal(dim1=-2, dim2=-1).argsort(dim=-1, descending=True)
+        try:
+            return hessian, order, inverse_factor(_reordered(hessian, order))
+        except RuntimeError:  # torch's LinAlgError is one
+            damping *= 10
+    identity = torch.eye(moments.shape[1]).expand_as(moments).contiguous()
+    return identity, torch.arange(moments.shape[1]).expand(len(moments), -1), identity
+
+
+def _reordered(hessian: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
+    rows = hessian.gather(1, order[:, :, None].expand_as(hessian))
+    return rows.gather(2, order[:, None, :].expand_as(hessian))

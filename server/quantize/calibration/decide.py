@@ -1,0 +1,118 @@
+"""One layer at one part-bit level: codes near those of the level above, then scale and offset, and again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from server.quantize.affine import Affine
+from server.quantize.calibration.curvature import Curvature
+from server.quantize.calibration.feedback import round_with_feedback
+from server.quantize.calibration.fit import fit_to_outputs
+
+# Rounding and fitting by turns. On MiniLM at 8⊃4 one round gives a cosine of 0.953, two 0.972, four 0.975.
+_ROUNDS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a level stands.
+
+    Attributes:
+        level: The level.
+        above: The next level of the tensor.
+        full: Its last level.
+        carry_bits: How many bits a shard has beyond its step: 0 or 1.
+    """
+
+    level: int
+    above: int
+    full: int
+    carry_bits: int
+
+
+def decide(
+    weights: torch.Tensor, curvature: Curvature, plain: Affine, above: NDArray[np.int8], place: Place
+) -> Affine:
+    """Codes, scale and offset of a level.
+
+    Args:
+        weights: float32 [rows, k].
+        curvature: Of the layer at this level.
+        plain: The full-bit level.
+        above: int8 [rows, k]. Codes of the level above.
+        place: Which level.
+    """
+    target = _in_groups(weights, curvature)
+    target = target + _made_up_for(target, curvature)
+    least, greatest = (_in_groups(torch.from_numpy(bound), curvature) for bound in window(above, place))
+    scale, offset = (_per_row(array, curvature) for array in _nominal(plain, place))
+    codes = least
+    ordered = [_ordered(array, curvature) for array in (target, least, greatest)]
+    back = curvature.order.argsort(dim=1)
+    for _ in range(_ROUNDS if place.carry_bits else 1):
+        if place.carry_bits:
+            found = round_with_feedback(
+                ordered[0],
+                curvature.factor,
+                scale=scale,
+                offset=offset,
+                least=ordered[1],
+                greatest=ordered[2],
+            )
+            codes = found.gather(2, back[:, None, :].expand_as(found))
+        scale, offset = fit_to_outputs(codes, target, curvature.hessian, scale)
+    return Affine(codes.reshape(weights.shape).numpy(), scale.reshape(-1).numpy(), offset.reshape(-1).numpy())
+
+
+def mean_error(weights: torch.Tensor, quantized: torch.Tensor, curvature: Curvature) -> NDArray[np.float32]:
+    """What the layer's outputs lack on average: float32 [rows]; to be added to a bias.
+
+    Args:
+        weights: float32 [rows, k], the floats.
+        quantized: float32 [rows, k], as they are dequantized.
+        curvature: Of the layer.
+    """
+    wanted = _in_groups(weights, curvature) @ curvature.float_mean[:, :, None]
+    given = _in_groups(quantized, curvature) @ curvature.mean[:, :, None]
+    lacking: NDArray[np.float32] = (wanted - given).reshape(-1).numpy()
+    return lacking
+
+
+def window(above: NDArray[np.int8], place: Place) -> tuple[NDArray[np.int8], NDArray[np.int8]]:
+    """The least and the greatest code of each weight from which a shard leads to the code above.
+
+    With ``carry_bits`` of 1 a code may be the floor of the one above or the next.
+    """
+    least = np.right_shift(above, np.int8(place.above - place.level))
+    ceiling = np.int8((1 << (place.level - 1)) - 1)
+    return least, np.minimum(least, ceiling - np.int8(place.carry_bits)) + np.int8(place.carry_bits)
+
+
+def _nominal(plain: Affine, place: Place) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Scale and offset that stand for the middle of each coarse step."""
+    steps = 1 << (place.full - place.level)
+    return plain.scale * np.float32(steps), plain.offset + plain.scale * np.float32((steps - 1) / 2)
+
+
+def _made_up_for(weights: torch.Tensor, curvature: Curvature) -> torch.Tensor:
+    """What to add to the weights so that they make up for errors of the layers before."""
+    pull = _ordered(weights @ curvature.drift, curvature)
+    pull = pull @ curvature.factor.transpose(1, 2) @ curvature.factor
+    return pull.gather(2, curvature.order.argsort(dim=1)[:, None, :].expand_as(pull))
+
+
+def _in_groups(rows: torch.Tensor, curvature: Curvature) -> torch.Tensor:
+    return rows.reshape(len(curvature.hessian), -1, rows.shape[1])
+
+
+def _per_row(values: NDArray[np.float32], curvature: Curvature) -> torch.Tensor:
+    return torch.from_numpy(values).reshape(len(curvature.hessian), -1)
+
+
+def _ordered(rows: torch.Tensor, curvature: Curvature) -> torch.Tensor:
+    return rows.gather(2, curvature.order[:, None, :].expand_as(rows))

@@ -1,0 +1,56 @@
+"""A model's states at a part-bit level while calibration is still deciding them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from common.graph.build import StateSource
+from server.quantize.affine import Affine, quantize_rows
+from server.quantize.format import Format
+from server.quantize.rounding import Rows
+
+
+class LevelStates:
+    """A ``StateSource``: weights as far as they are decided at the level, the others as they are rounded.
+
+    Args:
+        floats: The model's own states.
+        formats: Of every tensor that becomes codes.
+        level: The version's level.
+    """
+
+    def __init__(self, floats: StateSource, formats: Mapping[str, Format], level: int) -> None:
+        self._floats = floats
+        self._formats = formats
+        self.level = level
+        self.affines: dict[str, Affine] = {}
+        self.corrected: dict[str, NDArray[Any]] = {}
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """A state by its name."""
+        if name in self.corrected:
+            return torch.from_numpy(self.corrected[name])
+        own = self._floats.tensor(name)
+        if name not in self._formats:
+            return own
+        affine = self.affines.get(name) or self._rounded(name, own)
+        return torch.from_numpy(affine.weights()).view(own.shape)
+
+    def _rounded(self, name: str, own: torch.Tensor) -> Affine:
+        form, rows = self._formats[name], rows_of(name, own)
+        level = form.at(self.level)
+        if level == form.levels[-1]:
+            return quantize_rows(rows.weights, level, name=name)
+        return form.rounding(rows, form.levels).levels[form.levels.index(level)]
+
+
+def rows_of(name: str, tensor: torch.Tensor) -> Rows:
+    """A weight as a rounding mode takes it."""
+    weights: NDArray[np.float32] = tensor.to(torch.float32).reshape(len(tensor), -1).numpy()
+    return Rows(name, weights, math.prod(tensor.shape[2:]))
