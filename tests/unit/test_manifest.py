@@ -119,7 +119,7 @@ def test_rows_outside_the_tensor_are_refused(start: int, stop: int) -> None:
 def test_a_block_must_name_one_blob_per_level() -> None:
     tree = json.loads(to_json(manifest()))
     tree["blocks"][0]["blobs"].pop()
-    with pytest.raises(ManifestError, match="where 3 belong"):
+    with pytest.raises(ManifestError, match="1 to 3 each belong"):
         from_json(canonical_json(tree))
 
 

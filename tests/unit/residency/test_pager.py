@@ -30,7 +30,7 @@ def assert_weights(version: RandomVersion, snapshot: Snapshot) -> None:
     """Each part is what its own level says; a tensor's parts may be at different levels."""
     for name in version.codes:
         parts = snapshot.parts(name)
-        weight = Dequantizer().weight(parts, snapshot.levels, highest_level=snapshot.levels[-1])
+        weight = Dequantizer().weight(parts, highest_level=snapshot.levels[-1])
         rows = weight.reshape(weight.shape[0], -1).numpy()
         for resident in parts:
             part = resident.part
@@ -124,7 +124,7 @@ def test_parts_answer_as_if_they_were_lower_with_the_codes_of_that_level(answere
     version = small_version(carry_bits=3)
     snapshot = Pager(version.manifest, version.read, (8, 6, 8, 4)).snapshot
     for name in version.codes:
-        weight = Dequantizer().weight(snapshot.parts(name), snapshot.levels, highest_level=answered)
+        weight = Dequantizer().weight(snapshot.parts(name), highest_level=answered)
         rows = weight.reshape(weight.shape[0], -1).numpy()
         np.testing.assert_array_equal(rows, version.expected(name, answered))
 
