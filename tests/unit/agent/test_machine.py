@@ -205,14 +205,15 @@ def test_a_plan_takes_a_higher_base_as_a_base_and_no_shard_below_it(level: int, 
 
 def test_a_limit_of_levels_holds_for_a_version_with_higher_bases_that_comes_in_beside_another() -> None:
     old = VERSIONS[0]
-    world = World(Goal(1, old.release), total_bytes(old.manifest, old.manifest.nearest(8)), set(), set())
+    full_bytes = total_bytes(old.manifest, old.manifest.nearest(8))
+    world = World(Goal(1, old.release), full_bytes, set(), set())
     world.play()
+    # Not both at once, so what runs makes room: more than the bases of the other need.
+    world.budget_bytes = full_bytes + total_bytes(MIXED.manifest, MIXED.manifest.base_levels()) - 1
     world.record = replace(world.record, goal=Goal(2, MIXED.release, max_level=4))
-    full_bytes = total_bytes(MIXED.manifest, MIXED.manifest.nearest(8))
-    base_bytes = total_bytes(old.manifest, old.manifest.base_levels())
-    world.budget_bytes = full_bytes + base_bytes
     world.play()
-    loads = [step.levels for step in world.steps if isinstance(step, Activate)]
-    assert loads[-1] == MIXED.manifest.base_levels() == (6, 8, 4, 4)
+    last = next(step for step in reversed(world.steps) if isinstance(step, Activate))
+    assert last.make_room
+    assert last.levels == MIXED.manifest.base_levels() == (6, 8, 4, 4)
     assert world.running is not None
-    assert world.running.levels == loads[-1]
+    assert world.running.levels == last.levels
