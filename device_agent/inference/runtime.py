@@ -65,7 +65,7 @@ class _Source:
     Args:
         snapshot: The weights; never changes, so that a request is answered from one state.
         dequantizer: Not used elsewhere meanwhile.
-        highest_level: Blocks above this level answer as if they were lowered to it, or to their base.
+        highest_level: Blocks above this level answer as if they were lowered to it.
         passing: See ``_passing_states``.
     """
 
