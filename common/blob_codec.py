@@ -2,7 +2,8 @@
 
 Container: safetensors. Keys of a block's blobs: ``codes/NAME`` (U8, flat), ``scale/NAME`` and ``offset/NAME``
 (F32 [rows]) in every blob, ``weight = scale * codes + offset`` at that blob's level; ``float/NAME`` in the
-base alone. NAME is the parameter's name in the graph. Codes of a base at 4 bits or less and all shards are
+base alone, or in every blob for a value that is another at each level, in one type and shape. NAME is the
+parameter's name in the graph. Codes of a base at 4 bits or less and all shards are
 packed (``common.packing``); at 5 bits and more a base holds one code per byte, since zstd gains more there.
 Signed base codes are stored with 2**(level-1) added; shards as ``common.nesting`` makes them, in as many bits
 as the block's entry in the manifest says.

@@ -94,6 +94,11 @@ def check_levels(levels: Sequence[int]) -> tuple[int, ...]:
     return tuple(levels)
 
 
+def clamp_level(levels: Sequence[int], wanted: int) -> int:
+    """The highest of some ascending levels that is no higher than the wanted one; else the lowest."""
+    return max((level for level in levels if level <= wanted), default=levels[0])
+
+
 def steps_of(levels: Sequence[int], shard_bits: Sequence[int] = ()) -> tuple[Step, ...]:
     """The steps between levels, lowest first.
 

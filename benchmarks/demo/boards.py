@@ -68,9 +68,7 @@ def board_of(device_id: str, child: Child) -> Board:
 
 def memory_needed(manifest: Manifest, level: int) -> int:
     """Bytes that a version takes in memory with every block at a level."""
-    return total_bytes(
-        manifest, [level if block.tensors else manifest.levels[0] for block in manifest.blocks]
-    )
+    return total_bytes(manifest, manifest.nearest(level))
 
 
 def _budget_file(device_id: str) -> Path:

@@ -22,10 +22,9 @@ def check_binding(graph: Graph, snapshot: Snapshot) -> None:
     for name in snapshot.tensors:
         shape = _whole_shape(name, (resident.part for resident in snapshot.parts(name)))
         given[name] = (_as_float("float32", dtypes.get(name, "")), shape)
-    for name, at_block in snapshot.floats.items():
+    for name, value in snapshot.float_values():
         if name in given:
-            raise IntegrityError(f"Tensor {name!r} comes both quantized and as floats.")
-        value = snapshot.blocks[at_block].floats[name]
+            raise IntegrityError(f"Tensor {name!r} comes twice.")
         given[name] = (_as_float(value.dtype.name, dtypes.get(name, "")), value.shape)
     try:
         check_states(graph, given)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from common.nesting import clamp_level
 from device_agent.residency.bit_planes import BYTE_BITS, PackedCodes, plane_widths, run_shifts
 from device_agent.residency.code_steps import carry_zero, steps_down
 from device_agent.residency.resident import ResidentPart
@@ -28,15 +29,12 @@ class Dequantizer:
         self._weight = torch.empty(0)
         self._codes = [torch.empty(0, dtype=torch.uint8) for _ in range(3)]
 
-    def weight(
-        self, parts: Sequence[ResidentPart], levels: Sequence[int], *, highest_level: int
-    ) -> torch.Tensor:
+    def weight(self, parts: Sequence[ResidentPart], *, highest_level: int) -> torch.Tensor:
         """A whole weight, ``scale * codes + offset``.
 
         Args:
             parts: All its rows, in order.
-            levels: All levels of the version.
-            highest_level: Parts above it answer as if they were lowered to it.
+            highest_level: Parts above it answer as if they were lowered to it, or to their base.
 
         Returns:
             float32, of the tensor's shape, valid until the next call.
@@ -48,10 +46,10 @@ class Dequantizer:
                 self._weight = torch.empty(count)
             rows = self._weight[:count].view(shape[0], -1)
             for resident in parts:
-                level = min(resident.codes.level, highest_level)
-                affine = resident.affines[levels.index(level)]
+                level = clamp_level(resident.levels, highest_level)
+                affine = resident.affines[resident.levels.index(level)]
                 out = rows[resident.part.start : resident.part.stop]
-                down = steps_down(resident.codes.level, resident.carries, levels, level)
+                down = steps_down(resident.codes.level, resident.carries, resident.levels, level)
                 out.copy_(self._signed_codes(resident.codes, down, level).view(out.shape))
                 out.mul_(_column(affine.scale)).add_(_column(affine.offset))
             return rows.view(shape)

@@ -39,7 +39,8 @@ class Runtime:
         Args:
             snapshot: Weights of the graph.
             inputs: As ``common.graph.inputs.check_inputs`` gives them.
-            highest_level: Blocks above this level answer as if they were lowered to it; 0 for no limit.
+            highest_level: Blocks above this level answer as if they were lowered to it, or to their base; 0
+                for no limit.
         """
         tensors = [torch.from_numpy(np.require(array, requirements=["C", "W"])) for array in inputs]
         with self._dequantizer() as dequantizer:
@@ -80,8 +81,8 @@ class _Source:
         """A weight, buffer or constant of the graph; a quantized one is made anew at every call."""
         parts = self._snapshot.parts(name)
         if not parts:
-            return torch.from_numpy(self._snapshot.blocks[self._snapshot.floats[name]].floats[name])
-        weight = self._dequantizer.weight(parts, self._snapshot.levels, highest_level=self._highest_level)
+            return torch.from_numpy(self._snapshot.float_value(name, self._highest_level))
+        weight = self._dequantizer.weight(parts, highest_level=self._highest_level)
         return weight if name in self._passing else weight.clone()
 
 

@@ -73,7 +73,7 @@ class ServedModel:
 
     @property
     def levels(self) -> tuple[int, ...]:
-        """The level of each block; a block without quantized tensors is at the base."""
+        """The level of each block; a block without quantized tensors is at the version's lowest."""
         return self._pager.levels
 
     @property

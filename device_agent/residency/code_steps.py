@@ -51,7 +51,7 @@ def lower_codes(
     Args:
         codes: The codes.
         carries: One per step from the lowest level up to that of the codes; fewer where all are plain.
-        levels: All levels of the version.
+        levels: All levels of the block, or those up to that of the codes.
         level: The wanted one, at most that of the codes.
     """
     unsigned = unpack_codes(codes)
@@ -66,7 +66,10 @@ def lower_codes(
 def steps_down(
     top: int, carries: Sequence[PackedCodes | None], levels: Sequence[int], level: int
 ) -> list[tuple[int, PackedCodes | None]]:
-    """Width and carry of each step from a level down to another, highest first; plain ones are one."""
+    """Width and carry of each step of a block from a level down to another; plain ones are one.
+
+    Highest first.
+    """
     if not any(carries):
         return [(top - level, None)] if top > level else []
     at = range(levels.index(level), levels.index(top))

@@ -59,11 +59,13 @@ class Pager:
 
     @property
     def levels(self) -> tuple[int, ...]:
-        """The level of each block; a block without quantized tensors is at the base."""
+        """The level of each block; a block without quantized tensors is at the version's lowest."""
         return tuple(block.level for block in self._snapshot.blocks)
 
     def set_levels(self, levels: Sequence[int]) -> PageReport:
         """Bring each block to its level: first those that go down, so that memory is free for the others.
+
+        A block whose base is above its level goes to its base.
 
         Safe beside readers and beside itself. A failure leaves the blocks done so far at their new level and
         the others at their old one, all of them whole.
@@ -72,8 +74,12 @@ class Pager:
             IntegrityError: A shard or the codes it yields are not what the manifest says.
         """
         _check_levels(self._manifest, levels)
+        own = [
+            block.nearest(self._manifest.levels, level)
+            for block, level in zip(self._manifest.blocks, levels, strict=True)
+        ]
         with self._paging:
-            return self._page(levels)
+            return self._page(own)
 
     def _page(self, levels: Sequence[int]) -> PageReport:
         started = time.monotonic()
@@ -81,7 +87,7 @@ class Pager:
         order = sorted(range(len(levels)), key=lambda index: levels[index] > self.levels[index])
         for index in order:
             block, before = self._manifest.blocks[index], self._snapshot.blocks[index]
-            if not block.tensors or before.level == levels[index]:
+            if before.level == levels[index]:
                 continue
             if levels[index] < before.level:
                 after = lower_block(block, self._manifest.levels, before, levels[index])

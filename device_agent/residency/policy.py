@@ -6,33 +6,33 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from common.manifest import Block, Manifest
+from common.blob_codec import base_size_bytes
+from common.manifest import BlobRef, Block, Manifest
 from common.packing import packed_size_bytes
 from device_agent.residency.bit_planes import planes_size_bytes
 
 AFFINE_BYTES_PER_ROW: Final = 8  # scale and offset, float32 each
-_PACKED_UP_TO_BITS: Final = 4  # common.blob_codec: a base above that holds one code per byte
 
 
 def block_bytes(block: Block, levels: Sequence[int], level: int) -> int:
     """Memory that a block takes at a level, at most.
 
-    Codes at ``level`` bits; the carries, scales and offsets of every level up to it, so that a step down
-    needs no disk; and the floats.
+    Codes at ``level`` bits; the carries, scales, offsets and floats of every level up to it, so that a step
+    down needs no disk.
 
     Args:
         block: Any block of the version.
         levels: All levels of the version.
-        level: One of them; a block without quantized tensors takes the same at each.
+        level: One of them; a block whose base is above it takes what its base does, and one without
+            quantized tensors the same at each.
     """
     if not block.tensors:
         return block.blobs[0].raw_size_bytes
-    rows = sum(part.rows for part in block.tensors)
-    steps = block.steps(levels)[: levels.index(level)]
-    widths = [level, *(step.carry_bits for step in steps)]
+    shards = block.levels(levels).index(block.nearest(levels, level))
+    carry_bits = [step.carry_bits for step in block.steps(levels)[:shards]]
+    widths = [block.nearest(levels, level), *carry_bits]
     codes = sum(planes_size_bytes(part.weights, width) for part in block.tensors for width in widths)
-    affines = AFFINE_BYTES_PER_ROW * rows * (levels.index(level) + 1)
-    return codes + affines + _float_bytes(block, levels[0])
+    return codes + _affine_bytes(block) * (shards + 1) + _float_bytes(block, levels, shards)
 
 
 def total_bytes(manifest: Manifest, chosen: Sequence[int]) -> int:
@@ -47,22 +47,22 @@ def target_levels(manifest: Manifest, *, budget_bytes: int, max_level: int = 0) 
     """The level of each block that a budget allows.
 
     All blocks are lifted to the next level, front to back, before any goes further; the first that does not
-    fit ends the walk, so that more budget never lowers a block. A block without quantized tensors has only
-    the base.
+    fit ends the walk, so that more budget never lowers a block. A block whose base is above a level waits
+    there for the others; one without quantized tensors has only the base.
 
     Args:
         manifest: The version.
         budget_bytes: Memory for weights; the base is taken even where it alone exceeds this.
-        max_level: Highest level wanted; 0 for no limit.
+        max_level: Highest level wanted, but for bases above it; 0 for no limit.
     """
     levels = manifest.levels
-    chosen = [levels[0]] * len(manifest.blocks)
+    chosen = list(manifest.base_levels())
     left_bytes = budget_bytes - total_bytes(manifest, chosen)
     for low, high in pairwise(levels):
         if max_level and high > max_level:
             break
         for index, block in enumerate(manifest.blocks):
-            if not block.tensors:
+            if high not in block.levels(levels)[1:]:
                 continue
             step_bytes = block_bytes(block, levels, high) - block_bytes(block, levels, low)
             if step_bytes > left_bytes:
@@ -81,9 +81,21 @@ def lowest_level(manifest: Manifest, chosen: Sequence[int]) -> int:
     return min(quantized, default=manifest.levels[-1])
 
 
-def _float_bytes(block: Block, base_level: int) -> int:
-    """What a base blob holds beside codes, scales and offsets: the floats and the container's header."""
-    stored_bits = base_level if base_level <= _PACKED_UP_TO_BITS else 8
-    rows = sum(part.rows for part in block.tensors)
-    codes = sum(packed_size_bytes(part.weights, stored_bits) for part in block.tensors)
-    return max(0, block.blobs[0].raw_size_bytes - codes - AFFINE_BYTES_PER_ROW * rows)
+def _affine_bytes(block: Block) -> int:
+    return AFFINE_BYTES_PER_ROW * sum(part.rows for part in block.tensors)
+
+
+def _float_bytes(block: Block, levels: Sequence[int], shards: int) -> int:
+    """What base and shards hold beside codes, scales and offsets: floats and the containers' headers."""
+    base_level = block.levels(levels)[0]
+    base_codes = sum(base_size_bytes(part.weights, base_level) for part in block.tensors)
+    total = _rest_bytes(block, block.blobs[0], base_codes)
+    if block.level_floats:
+        for ref, step in zip(block.blobs[1 : shards + 1], block.steps(levels), strict=False):
+            codes = sum(packed_size_bytes(part.weights, step.shard_bits) for part in block.tensors)
+            total += _rest_bytes(block, ref, codes)
+    return total
+
+
+def _rest_bytes(block: Block, ref: BlobRef, codes_bytes: int) -> int:
+    return max(0, ref.raw_size_bytes - codes_bytes - _affine_bytes(block))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.manifest import TensorPart
+from common.nesting import clamp_level
 from device_agent.residency.bit_planes import PackedCodes
 
 
@@ -39,13 +40,15 @@ class ResidentPart:
     Attributes:
         part: Which rows of which tensor.
         codes: At the block's level.
-        affines: One per level from the base up to the block's level; a step down finds its own here.
+        levels: From the block's base up to its level.
+        affines: One per each of these levels; a step down finds its own here.
         carries: One per step from the base up to the block's level: what, beside the codes, a step down needs
             (``common.nesting``), as stored; None where codes below are the high bits of those above.
     """
 
     part: TensorPart
     codes: PackedCodes
+    levels: tuple[int, ...]
     affines: tuple[Affine, ...]
     carries: tuple[PackedCodes | None, ...] = ()
 
@@ -61,23 +64,41 @@ class ResidentBlock:
     """A block in memory.
 
     Attributes:
-        level: The level that its codes have.
+        levels: From its base up to the level that its codes have.
         parts: Its tensors, in the manifest's order.
         floats: Its values that stay float, by name.
-        codes_digest: What the manifest says of the codes at this level.
+        codes_digest: What the manifest says of the codes at its level.
+        level_floats: Its values that are others at each level, by name: one per each of ``levels``.
     """
 
-    level: int
+    levels: tuple[int, ...]
     parts: tuple[ResidentPart, ...]
     floats: Mapping[str, NDArray[Any]]
     codes_digest: str
+    level_floats: Mapping[str, tuple[NDArray[Any], ...]]
+
+    @property
+    def level(self) -> int:
+        """The level that its codes have."""
+        return self.levels[-1]
 
     @property
     def size_bytes(self) -> int:
         """Memory that the block takes."""
-        return sum(part.size_bytes for part in self.parts) + sum(
-            value.nbytes for value in self.floats.values()
-        )
+        parts_bytes = sum(part.size_bytes for part in self.parts)
+        each = (self.floats.values(), *self.level_floats.values())
+        return parts_bytes + sum(value.nbytes for values in each for value in values)
+
+    def float_names(self) -> Iterator[str]:
+        """The name of each value that stays float."""
+        yield from self.floats
+        yield from self.level_floats
+
+    def float_value(self, name: str, highest_level: int) -> NDArray[Any]:
+        """A value that stays float; if the block is above a level, then as it was if lowered to it."""
+        if name in self.floats:
+            return self.floats[name]
+        return self.level_floats[name][self.levels.index(clamp_level(self.levels, highest_level))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +124,7 @@ class Snapshot:
         for at_block, block in enumerate(blocks):
             for at_part, resident in enumerate(block.parts):
                 tensors.setdefault(resident.part.name, []).append((at_block, at_part))
-        floats = {name: at_block for at_block, block in enumerate(blocks) for name in block.floats}
+        floats = {name: at_block for at_block, block in enumerate(blocks) for name in block.float_names()}
         return cls(levels, tuple(blocks), {name: tuple(places) for name, places in tensors.items()}, floats)
 
     def with_block(self, index: int, block: ResidentBlock) -> Snapshot:
@@ -113,6 +134,16 @@ class Snapshot:
     def parts(self, name: str) -> tuple[ResidentPart, ...]:
         """Every part of a tensor; empty for a name that is none."""
         return tuple(self.blocks[block].parts[part] for block, part in self.tensors.get(name, ()))
+
+    def float_value(self, name: str, highest_level: int) -> NDArray[Any]:
+        """A value that stays float, of its block; see there."""
+        return self.blocks[self.floats[name]].float_value(name, highest_level)
+
+    def float_values(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Every value that stays float, with its name, at its block's level."""
+        for block in self.blocks:
+            for name in block.float_names():
+                yield name, block.float_value(name, block.level)
 
     @property
     def level(self) -> int:

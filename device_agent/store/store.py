@@ -119,7 +119,7 @@ class Store:
 
     def remove_rotten(self, manifest: Manifest) -> int:
         """Blobs of a version that are not what their names say any more are gone; how many."""
-        refs = {ref.digest: ref for ref in manifest.blob_refs() if self.blobs.has(ref.digest)}
+        refs = {ref.digest: ref for ref in manifest.device_refs() if self.blobs.has(ref.digest)}
         rotten = [ref for ref in refs.values() if not self.blobs.verify(ref)]
         for ref in rotten:
             _log.warning("Blob %s has rotted on disk and is removed", ref.digest[:12])
@@ -136,7 +136,7 @@ class Store:
             manifest = self.manifest(release)
             if manifest is None:
                 return 0
-            kept |= {release.manifest_digest, *(ref.digest for ref in manifest.blob_refs())}
+            kept |= {release.manifest_digest, *(ref.digest for ref in manifest.device_refs())}
         sizes = self.sizes()
         surplus = set(sizes) - kept
         for digest in surplus:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from common.manifest import BlobRef, Block, Manifest
 from device_agent.store.ledger import Item, Kind
@@ -18,15 +18,17 @@ def wanted_blobs(manifest: Manifest, chosen: Sequence[int]) -> tuple[tuple[Item,
 
     Args:
         manifest: The version.
-        chosen: The level of each block.
+        chosen: The level of each block; its base is wanted in any case, and counts as the lowest level.
     """
     metadata = [(Kind.METADATA, 0, ref) for ref in (manifest.graph, manifest.self_test)]
-    bases = [(Kind.BASE, manifest.levels[0], block.blobs[0]) for block in manifest.blocks]
+    levels = manifest.levels
+    bases = [(Kind.BASE, levels[0], block.blobs[0]) for block in manifest.blocks]
     shards = [
-        (Kind.SHARD, level, block.blobs[index])
-        for index, level in enumerate(manifest.levels[1:], start=1)
-        for block, reached in zip(manifest.blocks, chosen, strict=True)
-        if block.tensors and reached >= level
+        (Kind.SHARD, level, ref)
+        for at_level in levels[1:]
+        for block, wanted in zip(manifest.blocks, chosen, strict=True)
+        for level, ref in _shards(block, levels)
+        if level == at_level <= wanted
     ]
     plan: dict[str, tuple[Item, BlobRef]] = {}
     for kind, level, ref in (*metadata, *bases, *shards):
@@ -40,8 +42,8 @@ def missing_blobs(manifest: Manifest, chosen: Sequence[int], has: Has) -> tuple[
 
 
 def base_levels(manifest: Manifest) -> tuple[int, ...]:
-    """The lowest level for every block."""
-    return (manifest.levels[0],) * len(manifest.blocks)
+    """The level of each block's base."""
+    return manifest.base_levels()
 
 
 def has_base(manifest: Manifest, has: Has) -> bool:
@@ -63,16 +65,21 @@ def next_stage(manifest: Manifest, target: Sequence[int], has: Has) -> tuple[int
     So all blocks get to one level, and run there, before the first shard of the next is fetched.
     """
     for level in manifest.levels:
-        stage = tuple(min(level, block_target) for block_target in target)
+        stage = tuple(map(min, manifest.nearest(level), target))
         if missing_blobs(manifest, stage, has):
             return stage
     return tuple(target)
 
 
 def _reachable(block: Block, levels: Sequence[int], target: int, has: Has) -> int:
-    reached = levels[0]
-    for level, ref in zip(levels[1:], block.blobs[1:], strict=False):
+    reached = block.levels(levels)[0]
+    for level, ref in _shards(block, levels):
         if level > target or not has(ref.digest):
             break
         reached = level
     return reached
+
+
+def _shards(block: Block, levels: Sequence[int]) -> Iterator[tuple[int, BlobRef]]:
+    """The level that each shard of a block reaches, and the shard, lowest first."""
+    return zip(block.levels(levels)[1:], block.blobs[1:], strict=True)

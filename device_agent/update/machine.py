@@ -203,9 +203,7 @@ def _beside(
     if total_bytes(running.manifest, running.levels) + total_bytes(manifest, target) <= budget_bytes:
         return Activate(installed, manifest, tuple(target), make_room=False)
     base_bytes = total_bytes(running.manifest, base_levels(running.manifest))
-    levels = target_levels(
-        manifest, budget_bytes=budget_bytes - base_bytes, max_level=max(target, default=manifest.levels[0])
-    )
+    levels = target_levels(manifest, budget_bytes=budget_bytes - base_bytes, max_level=installed.max_level)
     return Activate(installed, manifest, levels, make_room=True)
 
 

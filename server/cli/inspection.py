@@ -48,12 +48,12 @@ def print_inspection(detail: VersionDetail, graph: Graph, *, blocks: bool) -> No
 
 def _shard_widths(manifest: Manifest) -> str:
     """Bits per weight of each shard, e.g. ``3 bits to 6, 3 bits to 8``; what blocks differ in, as a range."""
-    steps = [block.steps(manifest.levels) for block in manifest.blocks if block.tensors]
+    steps = [step for block in manifest.blocks for step in block.steps(manifest.levels)]
     texts = []
-    for same_step in zip(*steps, strict=True):
-        widths = sorted({step.shard_bits for step in same_step})
+    for level in sorted({step.high for step in steps}):
+        widths = sorted({step.shard_bits for step in steps if step.high == level})
         width = str(widths[0]) if len(widths) == 1 else f"{widths[0]} to {widths[-1]}"
-        texts.append(f"{width} bits a weight to {same_step[0].high}")
+        texts.append(f"{width} bits a weight to {level}")
     return ", ".join(texts) or "none"
 
 
@@ -90,10 +90,10 @@ def _print_signature(graph: Graph) -> None:
 
 def _print_blocks(detail: VersionDetail) -> None:
     levels = detail.manifest.levels
-    grid = table(">BLOCK", ">WEIGHTS", ">BASE", *(f">TO {level}" for level in levels[1:]), "HOLDS")
+    grid = table(">BLOCK", ">WEIGHTS", *(f">TO {level}" for level in levels), "HOLDS")
     for index, block in enumerate(detail.manifest.blocks):
-        sizes = [format_bytes(ref.size_bytes) for ref in block.blobs]
-        sizes += ["-"] * (len(levels) - len(sizes))
+        by_level = dict(zip(block.levels(levels), block.blobs, strict=True))
+        sizes = [format_bytes(by_level[level].size_bytes) if level in by_level else "-" for level in levels]
         grid.add_row(str(index), f"{block.weights:,}", *sizes, _contents(block))
     print_line("")
     print_table(grid)
@@ -104,7 +104,7 @@ def _contents(block: Block) -> str:
         part.name if part.rows == part.shape[0] else f"{part.name}[{part.start}:{part.stop}]"
         for part in block.tensors
     ]
-    rest = len(parts[1:]) + len(block.floats)
+    rest = len(parts[1:]) + len(block.floats) + len(block.level_floats)
     if not parts:
         return count(rest, "float")
     return f"{printable(parts[0])} and {rest} more" if rest else printable(parts[0])
@@ -122,9 +122,11 @@ def _block_json(levels: tuple[int, ...], block: Block) -> dict[str, Any]:
             for part in block.tensors
         ],
         "floats": list(block.floats),
+        "level_floats": list(block.level_floats),
         "blobs": [
             {"level": level, "digest": ref.digest, "size_bytes": ref.size_bytes, "coding": ref.coding}
-            for level, ref in zip(levels, block.blobs, strict=False)
+            for level, ref in zip(block.levels(levels), block.blobs, strict=True)
         ],
         "shard_bits": [step.shard_bits for step in block.steps(levels)],
+        "gains": list(block.gains),
     }

@@ -19,7 +19,7 @@ def part_bytes(part: TensorPart, blob_bits: Sequence[int]) -> tuple[int, ...]:
 
     Args:
         part: The rows.
-        blob_bits: The width of a weight in each blob: the lowest level, then the shards.
+        blob_bits: The width of a weight in each blob: the base's level, then the shards.
     """
     beside = part.rows * _ROW_BYTES + 3 * (_ENTRY_BYTES + len(json.dumps(part.name)))
     shards = (packed_size_bytes(part.weights, bits) for bits in blob_bits[1:])
@@ -27,5 +27,8 @@ def part_bytes(part: TensorPart, blob_bits: Sequence[int]) -> tuple[int, ...]:
 
 
 def float_bytes(name: str, size_bytes: int) -> int:
-    """The most that a tensor which stays as it is adds to the base of its block."""
+    """The most that a tensor which stays float adds to each blob that holds it.
+
+    That is the base of its block alone, or all blobs where it is another at each level.
+    """
     return size_bytes + _ENTRY_BYTES + len(json.dumps(name))

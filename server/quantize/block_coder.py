@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,10 +28,23 @@ class BlockValues:
     Attributes:
         tensors: Rows of quantized tensors: float32 [rows, row_weights].
         floats: Tensors that stay as they are.
+        level_floats: Tensors that stay float and are others at each level: one array per level of the block,
+            lowest first, all of one type and shape. Only beside quantized tensors.
+
+    Raises:
+        ValueError: Level floats are none of that.
     """
 
     tensors: Mapping[TensorPart, NDArray[np.float32]]
     floats: Mapping[str, NDArray[Any]]
+    level_floats: Mapping[str, tuple[NDArray[Any], ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.level_floats and not self.tensors:
+            raise ValueError("floats follow levels, and there are none without quantized tensors")
+        for name, arrays in self.level_floats.items():
+            if len({(array.dtype, array.shape) for array in arrays}) != 1 or name in self.floats:
+                raise ValueError(f"float {name!r} does not have one type and shape in one place")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +60,18 @@ class CodedBlock:
 
 
 def encode_block(values: BlockValues, levels: Sequence[int], rounding: Rounding) -> CodedBlock:
-    """Base and shards of a block; each blob carries scale and offset of the level that it reaches.
+    """Base and shards of a block; each blob carries scale, offset and floats of the level that it reaches.
+
+    Args:
+        values: What the block is made of.
+        levels: Those of the block: the last ones of the version, from its base up.
+        rounding: How weights come to be codes.
 
     Raises:
         InvalidInputError: A weight is NaN or infinite.
     """
     levels = levels if values.tensors else levels[:1]
-    arrays: list[Arrays] = [{} for _ in levels]
-    arrays[0] |= {f"float/{name}": array for name, array in values.floats.items()}
+    arrays = _floats(values, len(levels))
     digests = [hashlib.sha256() for _ in levels]
     for part, weights in values.tensors.items():
         rounded = rounding(Rows(part.name, weights, math.prod(part.shape[2:])), levels)
@@ -68,17 +85,29 @@ def encode_block(values: BlockValues, levels: Sequence[int], rounding: Rounding)
         tuple(ref for _, ref in coded),
         tuple(digest.hexdigest() for digest in digests),
         _stated(rounding.shard_bits(levels), levels),
+        tuple(values.level_floats),
     )
     return CodedBlock(block, tuple(data for data, _ in coded))
 
 
 def dedicated_bytes(values: BlockValues, level: int) -> int:
     """Wire bytes of the block in a model that is quantized for one level alone, under the same coder."""
-    arrays: Arrays = {f"float/{name}": array for name, array in values.floats.items()}
+    full = {name: by_level[-1] for name, by_level in values.level_floats.items()}
+    arrays: Arrays = {f"float/{name}": array for name, array in {**values.floats, **full}.items()}
     for part, weights in values.tensors.items():
         affine = quantize_rows(weights, level, name=part.name)
         arrays |= _entries(part.name, pack_base(affine.codes, level), affine)
     return encode_arrays(arrays, compress=True)[1].size_bytes
+
+
+def _floats(values: BlockValues, levels: int) -> list[Arrays]:
+    """What of each level's blob stays float."""
+    arrays: list[Arrays] = [{} for _ in range(levels)]
+    arrays[0] |= {f"float/{name}": array for name, array in values.floats.items()}
+    for name, by_level in values.level_floats.items():
+        for group, array in zip(arrays, by_level, strict=True):
+            group[f"float/{name}"] = array
+    return arrays
 
 
 def _stated(shard_bits: tuple[int, ...], levels: Sequence[int]) -> tuple[int, ...]:

@@ -23,36 +23,44 @@ class LevelSource:
     Args:
         blocks: All blocks of the version.
         levels: Its levels.
-        level: The one at which all weights are.
+        level: The one at which all weights are, or one per block; a block whose base is above its level is at
+            its base.
         read: A blob's bytes by digest.
     """
 
     def __init__(
-        self, blocks: Sequence[Block], levels: Sequence[int], level: int, read: Callable[[str], bytes]
+        self,
+        blocks: Sequence[Block],
+        levels: Sequence[int],
+        level: int | Sequence[int],
+        read: Callable[[str], bytes],
     ) -> None:
+        each = [level] * len(blocks) if isinstance(level, int) else level
         self._levels = levels
-        self._blobs = levels.index(level) + 1
+        self._wanted = dict(zip(blocks, each, strict=True))
         self._read = read
         self._parts: dict[str, list[tuple[Block, TensorPart]]] = defaultdict(list)
         for block in blocks:
             for part in block.tensors:
                 self._parts[part.name].append((block, part))
-        self._floats = {name: block for block in blocks for name in block.floats}
+        self._floats = {name: block for block in blocks for name in (*block.floats, *block.level_floats)}
         self._decoded: tuple[Block | None, list[dict[str, NDArray[Any]]]] = (None, [])
 
     def tensor(self, name: str) -> torch.Tensor:
         """A state by its name: ``scale * codes + offset`` as float32, or what stayed as it was."""
         if name in self._floats:
-            return torch.from_numpy(self._arrays(self._floats[name])[0][f"float/{name}"])
+            block = self._floats[name]
+            blob = self._arrays(block)[-1 if name in block.level_floats else 0]
+            return torch.from_numpy(blob[f"float/{name}"])
         rows = [self._rows(block, part) for block, part in self._parts[name]]
         shape = self._parts[name][0][1].shape
         return torch.from_numpy(np.concatenate(rows).reshape(shape))
 
     def codes(self, block: Block, part: TensorPart) -> NDArray[np.int8]:
-        """Codes of some rows at the level: int8 [rows, row_weights]."""
+        """Codes of some rows at the block's level: int8 [rows, row_weights]."""
         arrays = self._arrays(block)
         key = f"codes/{part.name}"
-        codes = unpack_base(arrays[0][key], self._levels[0], part.weights)
+        codes = unpack_base(arrays[0][key], block.levels(self._levels)[0], part.weights)
         for stored, step in zip(arrays[1:], block.steps(self._levels), strict=False):
             shard = unpack(stored[key], step.shard_bits, part.weights)
             codes = lift(codes, shard, step.bits, shard_zero=step.shard_zero)
@@ -65,6 +73,7 @@ class LevelSource:
 
     def _arrays(self, block: Block) -> list[dict[str, NDArray[Any]]]:
         if self._decoded[0] is not block:
-            refs = block.blobs[: self._blobs]
+            level = block.nearest(self._levels, self._wanted[block])
+            refs = block.blobs[: block.levels(self._levels).index(level) + 1]
             self._decoded = (block, [decode_arrays(self._read(ref.digest), ref) for ref in refs])
         return self._decoded[1]

@@ -22,23 +22,27 @@ class SizeMeter:
 
     def __init__(self, levels: Sequence[int]) -> None:
         self._levels = tuple(levels)
-        self._level_bytes: Counter[int] = Counter()
+        self._base_bytes = 0
+        self._shard_bytes: Counter[int] = Counter()
         self._dedicated_bytes: Counter[int] = Counter()
         self._seen: set[str] = set()
 
     def add(self, values: BlockValues, coded: CodedBlock) -> None:
-        """Count a block; a blob that another block has too is sent once and counts once."""
-        for level, ref in zip(self._levels, coded.block.blobs, strict=False):
-            if ref.digest not in self._seen:
-                self._level_bytes[level] += ref.size_bytes
-                self._seen.add(ref.digest)
+        """Count a block; a blob that another block has too is sent once and counts once.
+
+        A base counts as such whatever its level, a shard at the level that it reaches.
+        """
+        block = coded.block
+        self._base_bytes += self._new_bytes(block.blobs[0])
+        for level, ref in zip(block.levels(self._levels)[1:], block.blobs[1:], strict=True):
+            self._shard_bytes[level] += self._new_bytes(ref)
         for level in {_INT8, *self._levels}:
             self._dedicated_bytes[level] += dedicated_bytes(values, level)
 
     @property
     def wire_bytes(self) -> int:
         """All blobs of the blocks so far."""
-        return self._level_bytes.total()
+        return self._base_bytes + self._shard_bytes.total()
 
     def report(self, states: Iterable[State], metadata: Iterable[BlobRef]) -> SizeReport:
         """The whole version.
@@ -60,12 +64,19 @@ class SizeMeter:
             paper_low_bytes=sum(paper_bytes(count, full - base + 1) for count in counts)
             if full > base
             else 0,
-            base_bytes=self._level_bytes[base],
-            shard_bytes={level: self._level_bytes[level] for level in self._levels[1:]},
+            base_bytes=self._base_bytes,
+            shard_bytes={level: self._shard_bytes[level] for level in self._levels[1:]},
             metadata_bytes=sum(ref.size_bytes for ref in metadata),
             weights=sum(counts),
             floats=sum(math.prod(state.shape) for state in states if not state.quantized),
         )
+
+    def _new_bytes(self, ref: BlobRef) -> int:
+        """What a blob adds to those counted so far."""
+        if ref.digest in self._seen:
+            return 0
+        self._seen.add(ref.digest)
+        return ref.size_bytes
 
 
 def paper_bytes(count: int, bits: int) -> int:

@@ -42,8 +42,12 @@ def savings(operator: FleetClient, device_id: str) -> fleet_pb2.Savings:
 
 def bytes_up_to(manifest: Manifest, level: int) -> int:
     """Wire bytes of all blobs that lift the whole version to a level, each digest once."""
-    count = manifest.levels.index(level) + 1
-    blobs = {ref.digest: ref.size_bytes for block in manifest.blocks for ref in block.blobs[:count]}
+    blobs = {
+        ref.digest: ref.size_bytes
+        for block in manifest.blocks
+        for ref, reached in zip(block.blobs, block.levels(manifest.levels), strict=True)
+        if reached <= block.nearest(manifest.levels, level)
+    }
     return sum(blobs.values())
 
 
@@ -120,7 +124,7 @@ def test_a_rollout_survives_a_restart_of_server_and_broker(compose: Compose) -> 
         for agent in AGENTS:
             wait_until(lambda agent=agent: runs(again, agent, 2), f"{agent} on version 2")  # type: ignore[misc]
         first, second = (again.get_version(MODEL, number).manifest for number in (1, 2))
-        old = {ref.digest for ref in first.blob_refs()}
+        old = {ref.digest for ref in first.device_refs()}
         refs = [ref for block in second.blocks for ref in block.blobs]
         new = {ref.digest: ref.size_bytes for ref in refs if ref.digest not in old}
         assert 0 < savings(again, "agent-large").update_bytes == sum(new.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ class RandomVersion:
     """A manifest, the blobs that it names, and the codes, scales and offsets that went in.
 
     ``codes`` is tensor name to its codes [rows, row weights] at each level, ``affines`` tensor name and level
-    to scale and offset, both over the whole tensor.
+    to scale and offset, both over the whole tensor; ``level_floats`` name and level to the value.
     """
 
     manifest: Manifest
@@ -31,6 +32,7 @@ class RandomVersion:
     codes: dict[str, list[NDArray[np.int8]]]
     affines: dict[tuple[str, int], tuple[NDArray[np.float32], NDArray[np.float32]]]
     floats: dict[str, NDArray[Any]]
+    level_floats: dict[tuple[str, int], NDArray[np.float32]] = field(default_factory=dict)
     reads: list[str] = field(default_factory=list)
 
     def read(self, digest: str) -> bytes:
@@ -50,13 +52,24 @@ def random_version(
     *,
     seed: int = 0,
     carry_bits: int = 0,
+    bases: Sequence[int] = (),
+    level_floats: Mapping[int, Sequence[str]] | None = None,
 ) -> RandomVersion:
-    """A version with the given parts and floats in each block, its shards so much wider than their steps."""
+    """A version with the given parts and floats in each block, its shards so much wider than their steps.
+
+    Args:
+        levels: Of the version.
+        blocks: Parts and floats of each.
+        seed: Of all values.
+        carry_bits: Width of shards beyond their steps.
+        bases: Level of each block's base; none for the lowest throughout.
+        level_floats: Index of a block to the names of floats that it has at each of its levels.
+    """
     rng = np.random.default_rng(seed)
     version = RandomVersion(
         Manifest("random", 1, tuple(levels), "floor", _NOTHING, _NOTHING, ()), {}, {}, {}, {}
     )
-    steps = [Step(step.low, step.high, min(step.bits + carry_bits, 8)) for step in steps_of(levels)]
+    steps = _steps(levels, carry_bits)
     for parts, _ in blocks:
         for part in parts:
             rows = part.shape[0]
@@ -65,9 +78,19 @@ def random_version(
             for level in levels:
                 draw = rng.standard_normal((2, rows)).astype(np.float32)
                 version.affines.setdefault((part.name, level), (draw[0], draw[1]))
-    made = tuple(_block(version, levels, steps, parts, floats) for parts, floats in blocks)
-    version.manifest = Manifest("random", 1, tuple(levels), "floor", _NOTHING, _NOTHING, made)
+    names = level_floats or {}
+    for name, level in product(chain(*names.values()), levels):
+        version.level_floats[name, level] = rng.standard_normal(5).astype(np.float32)
+    made = []
+    for index, contents in enumerate(blocks):
+        own = [level for level in levels if not bases or level >= bases[index]]
+        made.append(_block(version, own, carry_bits, contents, names.get(index, ())))
+    version.manifest = Manifest("random", 1, tuple(levels), "floor", _NOTHING, _NOTHING, tuple(made))
     return version
+
+
+def _steps(levels: Sequence[int], carry_bits: int) -> list[Step]:
+    return [Step(step.low, step.high, min(step.bits + carry_bits, 8)) for step in steps_of(levels)]
 
 
 def _codes(
@@ -86,14 +109,20 @@ def _codes(
 def _block(
     version: RandomVersion,
     levels: Sequence[int],
-    steps: Sequence[Step],
-    parts: Sequence[TensorPart],
-    floats: Mapping[str, NDArray[Any]],
+    carry_bits: int,
+    contents: tuple[Sequence[TensorPart], Mapping[str, NDArray[Any]]],
+    level_floats: Sequence[str],
 ) -> Block:
+    """A block and its blobs; ``levels`` are its own."""
+    parts, floats = contents
     version.floats.update(floats)
+    steps = _steps(levels, carry_bits)
     widths = tuple(step.shard_bits for step in steps)
     wide = any(step.carry_bits for step in steps)
-    codes = [[at_level[part.start : part.stop] for at_level in version.codes[part.name]] for part in parts]
+    codes = [
+        [at_level[part.start : part.stop] for at_level in version.codes[part.name][-len(levels) :]]
+        for part in parts
+    ]
     nested = [nest(rows, levels, widths) if wide else split(rows[-1], levels) for rows in codes]
     refs: list[BlobRef] = []
     digests: list[str] = []
@@ -112,16 +141,27 @@ def _block(
             hasher.update(part_codes[index].tobytes())
         if index == 0:
             arrays |= {f"float/{name}": value for name, value in floats.items()}
+        arrays |= {f"float/{name}": version.level_floats[name, levels[index]] for name in level_floats}
         data, ref = encode_arrays(arrays, compress=index == 0)
         version.blobs[ref.digest] = data
         refs.append(ref)
         digests.append(hasher.hexdigest())
     stated = widths if wide and parts else ()
-    return Block(tuple(parts), tuple(floats), tuple(refs), tuple(digests), stated)
+    return Block(tuple(parts), tuple(floats), tuple(refs), tuple(digests), stated, tuple(level_floats))
 
 
-def small_version(levels: Sequence[int] = (4, 6, 8), *, seed: int = 0, carry_bits: int = 0) -> RandomVersion:
-    """Four blocks: two tensors, one tensor over two blocks with odd row sizes, floats alone."""
+def small_version(
+    levels: Sequence[int] = (4, 6, 8),
+    *,
+    seed: int = 0,
+    carry_bits: int = 0,
+    bases: Sequence[int] = (),
+    with_level_floats: bool = False,
+) -> RandomVersion:
+    """Four blocks: two tensors, one tensor over two blocks with odd row sizes, floats alone.
+
+    With floats of each level the first block has two, and the third one.
+    """
     rng = np.random.default_rng(seed)
     bias = rng.standard_normal(7).astype(np.float32)
     return random_version(
@@ -134,4 +174,6 @@ def small_version(levels: Sequence[int] = (4, 6, 8), *, seed: int = 0, carry_bit
         ],
         seed=seed,
         carry_bits=carry_bits,
+        bases=bases,
+        level_floats={0: ("a_mean", "b_bias"), 2: ("c_bias",)} if with_level_floats else None,
     )

@@ -35,6 +35,7 @@ from device_agent.residency.policy import total_bytes
 from device_agent.settings import Settings
 from device_agent.store.records import Broker, Release
 from device_agent.store.store import Store
+from device_agent.update.served import Load
 from tests.support.blocks import random_version
 
 CHUNK_BYTES = 64
@@ -55,18 +56,26 @@ class TestVersion:
         return Release(self.manifest.model, self.manifest.version, sha256_hex(data), len(data))
 
     @property
+    def device_blobs(self) -> set[str]:
+        """What a device holds of it in the end."""
+        return {ref.digest for ref in self.manifest.device_refs()}
+
+    @property
     def frame(self) -> bytes:
         return zstandard.ZstdCompressor(level=3).compress(to_json(self.manifest))
 
     def bytes_at(self, level: int) -> int:
         """Memory with every block at a level."""
-        levels = [level if block.tensors else self.manifest.levels[0] for block in self.manifest.blocks]
-        return total_bytes(self.manifest, levels)
+        return total_bytes(self.manifest, self.manifest.nearest(level))
 
     def wire(self, level: int, *, without: TestVersion | None = None) -> int:
         """Bytes of all block blobs up to a level, each once, without those of another version."""
-        count = self.manifest.levels.index(level) + 1
-        refs = {ref.digest: ref for block in self.manifest.blocks for ref in block.blobs[:count]}
+        refs = {
+            ref.digest: ref
+            for block in self.manifest.blocks
+            for ref, reached in zip(block.blobs, block.levels(self.manifest.levels), strict=True)
+            if reached <= block.nearest(self.manifest.levels, level)
+        }
         known = set(without.blobs) if without else set()
         return sum(ref.size_bytes for digest, ref in refs.items() if digest not in known)
 
@@ -76,26 +85,40 @@ class TestVersion:
         return len(self.frame) + sum(ref.size_bytes for ref in refs.values())
 
 
-def make_version(number: int = 1, *, model: str = "net", seed: int = 0, changed: int = 3) -> TestVersion:
-    """A version of four blocks; its last ``changed`` blocks of tensors depend on the number."""
-    kept = _blocks(seed, 3)
-    fresh = _blocks(seed + 1000 * number, 3)
+def make_version(
+    number: int = 1, *, model: str = "net", seed: int = 0, changed: int = 3, mixed: bool = False
+) -> TestVersion:
+    """A version of four blocks; its last ``changed`` blocks of tensors depend on the number.
+
+    A mixed one has the base of its first block at 6 bits and that of the second at 8, floats of each level in
+    both and in the third, and a fidelity report.
+    """
+    kept = _blocks(seed, 3, mixed=mixed)
+    fresh = _blocks(seed + 1000 * number, 3, mixed=mixed)
     blocks = (*kept[0][: 3 - changed], *fresh[0][3 - changed : 3], kept[0][3])
     blobs = {**kept[1], **fresh[1]}
     graph, graph_ref = encode_bytes(f"graph of {model}".encode() * 9, compress=True)
     test, test_ref = encode_bytes(f"self-test {model} {number}".encode() * 9, compress=True)
-    blobs |= {graph_ref.digest: graph, test_ref.digest: test}
-    manifest = Manifest(model, number, (4, 6, 8), "floor", graph_ref, test_ref, blocks)
+    report, report_ref = encode_bytes(f"fidelity {model} {number}".encode(), compress=True)
+    blobs |= {graph_ref.digest: graph, test_ref.digest: test, report_ref.digest: report}
+    fidelity = report_ref if mixed else None
+    manifest = Manifest(model, number, (4, 6, 8), "floor", graph_ref, test_ref, blocks, fidelity)
     named = {ref.digest for ref in manifest.blob_refs()}
     return TestVersion(manifest, {digest: data for digest, data in blobs.items() if digest in named})
 
 
-def _blocks(seed: int, count: int) -> tuple[tuple[Any, ...], dict[str, bytes]]:
+def _blocks(seed: int, count: int, *, mixed: bool) -> tuple[tuple[Any, ...], dict[str, bytes]]:
     parts: list[tuple[list[TensorPart], Mapping[str, NDArray[Any]]]] = [
         ([TensorPart(f"w{index}", (6 + index, 40), 0, 6 + index)], {}) for index in range(count)
     ]
     floats: tuple[list[TensorPart], Mapping[str, NDArray[Any]]] = ([], {"bias": np.arange(5.0, dtype="f4")})
-    version = random_version((4, 6, 8), [*parts, floats], seed=seed)
+    version = random_version(
+        (4, 6, 8),
+        [*parts, floats],
+        seed=seed,
+        bases=(6, 8, 4, 4) if mixed else (),
+        level_floats={index: [f"b{index}"] for index in range(count)} if mixed else None,
+    )
     return version.manifest.blocks, version.blobs
 
 
@@ -296,7 +319,10 @@ class Memory:
 
 @dataclass
 class Board:
-    """A device whose agent can be started, stopped and looked at; the store outlives the agent."""
+    """A device whose agent can be started, stopped and looked at; the store outlives the agent.
+
+    ``load`` takes the place of the runtime in memory.
+    """
 
     folder: Path
     server: MemoryServer
@@ -304,6 +330,7 @@ class Board:
     runtime: MemoryRuntime = field(default_factory=MemoryRuntime)
     settings: Settings = field(default_factory=Settings)
     generation: int = 0
+    load: Load | None = None
 
     def __post_init__(self) -> None:
         self.settings = replace(
@@ -323,7 +350,7 @@ class Board:
         outside = Outside(
             server=self.server,
             control=self.control,
-            load=self.runtime.load,
+            load=self.load or self.runtime.load,
             memory=Memory(),
             clock=SystemClock(),
             backoff=lambda: Backoff(first_seconds=0.01, longest_seconds=0.05),

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from common.digest import sha256_hex
 from common.errors import ManifestError
 from common.manifest import (
+    MAX_GAIN,
+    MAX_TENSORS_PER_BLOCK,
     BlobRef,
     Block,
     Manifest,
@@ -37,6 +39,123 @@ def manifest() -> Manifest:
     )
     floats_only = Block((), ("norm.weight",), (ref("floats"),), (sha256_hex(b""),))
     return Manifest("digits", 3, (4, 6, 8), "floor", ref("graph"), ref("self-test"), (block, floats_only))
+
+
+def mixed() -> Manifest:
+    """One block as above but with floats of each level and gains, one pinned at 8, one at 6; a report."""
+    block, floats_only = manifest().blocks
+    whole = replace(block, floats=(), level_floats=("conv.bias", "norm.mean"), gains=(0, MAX_GAIN))
+    at_8 = replace(whole, blobs=block.blobs[2:], codes_digests=block.codes_digests[2:], gains=())
+    at_6 = replace(block, blobs=block.blobs[1:], codes_digests=block.codes_digests[1:], shard_bits=(3,))
+    blocks = (whole, at_8, at_6, floats_only)
+    return replace(manifest(), blocks=blocks, fidelity=ref("report"))
+
+
+def altered(block: int, **fields: object) -> bytes:
+    """The mixed manifest's bytes with other fields in a block; None leaves one out."""
+    tree = json.loads(to_json(mixed()))
+    for key, value in fields.items():
+        if value is None:
+            tree["blocks"][block].pop(key, None)
+        else:
+            tree["blocks"][block][key] = value
+    return canonical_json(tree)
+
+
+def test_a_version_without_later_additions_keeps_the_bytes_that_it_always_had() -> None:
+    assert digest_of(manifest()) == "308eee19be5529e0e81546980875ce7271081d98f1a1d74ef9140bd3bede4de7"
+    plain, floats_only = manifest().blocks
+    wide = replace(manifest(), rounding="adaptive", blocks=(replace(plain, shard_bits=(3, 4)), floats_only))
+    assert digest_of(wide) == "1a1c6fef88803a840b36d5823948e14a3ee5f29e66959d64b6883df4259e00a3"
+
+
+def test_blocks_of_other_bases_with_floats_of_each_level_and_gains_come_back() -> None:
+    assert from_json(to_json(mixed())) == mixed()
+    assert to_json(mixed()).count(b'"gains"') == 1
+    assert to_json(mixed()).count(b'"level_floats"') == 2
+    assert to_json(mixed()).count(b'"fidelity"') == 1
+
+
+def test_the_number_of_blobs_tells_the_levels_of_a_block() -> None:
+    levels = [block.levels((4, 6, 8)) for block in mixed().blocks]
+    assert levels == [(4, 6, 8), (8,), (6, 8), (4,)]
+    assert [block.nearest((4, 6, 8), 6) for block in mixed().blocks] == [6, 8, 6, 4]
+    assert mixed().nearest(8) == (8, 8, 8, 4)
+    assert mixed().base_levels() == (4, 8, 6, 4)
+    assert [[step.high for step in block.steps((4, 6, 8))] for block in mixed().blocks] == [
+        [6, 8],
+        [],
+        [8],
+        [],
+    ]
+
+
+def test_a_device_holds_all_that_a_version_names_but_its_report() -> None:
+    named, held = list(mixed().blob_refs()), list(mixed().device_refs())
+    assert [item for item in named if item not in held] == [ref("report")]
+    assert set(held) < set(named)
+    assert list(manifest().blob_refs()) == list(manifest().device_refs())
+
+
+@pytest.mark.parametrize(
+    ("block", "fields"),
+    [
+        (0, {"blobs": []}),
+        (0, {"codes": []}),
+        (0, {"blobs": [], "codes": []}),
+        (1, {"codes": [sha256_hex(b"6"), sha256_hex(b"8")]}),
+        (3, {"blobs": [], "codes": []}),
+        (0, {"level_floats": []}),
+        (0, {"level_floats": None, "floats": ["conv.bias", "conv.bias"]}),
+        (0, {"level_floats": ["conv.bias", "conv.bias"]}),
+        (0, {"floats": ["conv.bias"]}),
+        (0, {"level_floats": "conv.bias"}),
+        (0, {"level_floats": [1]}),
+        (0, {"level_floats": ["line\nbreak"]}),
+        (0, {"level_floats": [str(index) for index in range(MAX_TENSORS_PER_BLOCK + 1)]}),
+        (3, {"level_floats": ["other"]}),
+        (0, {"gains": []}),
+        (0, {"gains": [1]}),
+        (0, {"gains": [1, 1, 1]}),
+        (0, {"gains": [1, -1]}),
+        (0, {"gains": [1, MAX_GAIN + 1]}),
+        (0, {"gains": [1, 1.0]}),
+        (0, {"gains": [1, True]}),
+        (0, {"gains": {}}),
+        (1, {"gains": []}),
+        (1, {"gains": [1]}),
+        (3, {"gains": [1]}),
+        (1, {"shard_bits": []}),
+        (1, {"shard_bits": [3]}),
+        (2, {"shard_bits": [2]}),
+        (2, {"shard_bits": [3, 3]}),
+    ],
+    ids=str,
+)
+def test_a_block_that_contradicts_itself_is_refused(block: int, fields: dict[str, object]) -> None:
+    with pytest.raises(ManifestError):
+        from_json(altered(block, **fields))
+
+
+@pytest.mark.parametrize(
+    "report", [None, [], {}, "", ["00", 1, 1, "raw"], [sha256_hex(b""), 1, 2, "raw"]], ids=str
+)
+def test_a_report_that_is_no_blob_is_refused(report: object) -> None:
+    tree = json.loads(to_json(mixed()))
+    tree["fidelity"] = report
+    with pytest.raises(ManifestError):
+        from_json(canonical_json(tree))
+
+
+@given(st.integers(0, len(to_json(mixed())) - 1), st.integers(1, 255))
+def test_a_flipped_byte_never_passes_for_the_same_mixed_version(position: int, flip: int) -> None:
+    data = bytearray(to_json(mixed()))
+    data[position] ^= flip
+    try:
+        other = from_json(bytes(data))
+    except ManifestError:
+        return
+    assert digest_of(other) != digest_of(mixed())
 
 
 def test_reading_undoes_writing_and_equal_content_gives_equal_bytes() -> None:
@@ -116,10 +235,10 @@ def test_rows_outside_the_tensor_are_refused(start: int, stop: int) -> None:
         from_json(canonical_json(tree))
 
 
-def test_a_block_must_name_one_blob_per_level() -> None:
+def test_a_block_must_name_one_digest_of_codes_per_blob() -> None:
     tree = json.loads(to_json(manifest()))
     tree["blocks"][0]["blobs"].pop()
-    with pytest.raises(ManifestError, match="where 3 belong"):
+    with pytest.raises(ManifestError, match="1 to 3 each belong"):
         from_json(canonical_json(tree))
 
 

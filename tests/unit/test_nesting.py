@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from common.blob_codec import pack_base, unpack_base
 from common.errors import IntegrityError, InvalidInputError
-from common.nesting import Step, check_levels, join, lift, lower, nest, split, steps_of
+from common.nesting import Step, check_levels, clamp_level, join, lift, lower, nest, split, steps_of
 from common.packing import pack, packed_size_bytes, unpack
 
 EVERY_CHOICE_OF_LEVELS = [levels for count in range(1, 8) for levels in combinations(range(2, 9), count)]
@@ -52,6 +52,15 @@ def test_any_shape_survives_split_and_join(levels: tuple[int, ...], data: st.Dat
 def test_lift_undoes_lower(codes: np.ndarray[tuple[int], np.dtype[np.int8]], step_bits: int) -> None:
     low = np.bitwise_and(codes.view(np.uint8), np.uint8((1 << step_bits) - 1))
     np.testing.assert_array_equal(lift(lower(codes, step_bits), low, step_bits), codes)
+
+
+@pytest.mark.parametrize("levels", EVERY_CHOICE_OF_LEVELS, ids=str)
+def test_a_level_is_clamped_to_the_next_below_and_else_to_the_lowest(levels: tuple[int, ...]) -> None:
+    for wanted in range(1, 10):
+        level = clamp_level(levels, wanted)
+        assert level in levels
+        assert level == levels[0] or level <= wanted
+        assert not any(level < other <= wanted for other in levels)
 
 
 @pytest.mark.parametrize("levels", [(), (8, 4), (4, 4), (1, 8), (4, 9), (0,)])

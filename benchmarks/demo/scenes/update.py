@@ -37,8 +37,8 @@ def update(stage: Stage, layers: str) -> Updated:
     display.say(f"Only {layers} changed, so only their blobs need to travel.")
     first = fleet.client.get_version(MODEL, 1)
     second = push(stage.operator, fleet.client, 2, display)
-    known = {ref.digest for ref in first.manifest.blob_refs()}
-    wanted = {ref.digest for ref in second.manifest.blob_refs()}
+    known = {ref.digest for ref in first.manifest.device_refs()}
+    wanted = {ref.digest for ref in second.manifest.device_refs()}
     before_bytes = fleet.ledger_of_largest().moved_bytes
     stage.assign(2)
     stage.wait_until_all_run(2)

@@ -197,7 +197,7 @@ async def test_a_server_that_comes_back_with_another_broker_is_found_again(tmp_p
             await fleet.assign(2)
             await until(lambda: agent.runs(2, 8), seconds=30)
             await until(lambda: fleet.agrees(agent, "kitchen"))
-            known = {ref.digest for ref in manifest.blob_refs()}
+            known = {ref.digest for ref in manifest.device_refs()}
             fresh = {ref.digest: ref for block in changed.blocks for ref in block.blobs}
             expected = sum(ref.size_bytes for digest, ref in fresh.items() if digest not in known)
             assert (await fleet.savings("kitchen")).update_bytes == expected

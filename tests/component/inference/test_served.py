@@ -14,13 +14,14 @@ import torch
 from torch import nn
 
 from common import self_test
-from common.blob_codec import encode_bytes
+from common.blob_codec import encode_arrays, encode_bytes
+from common.digest import sha256_hex
 from common.errors import IntegrityError, InvalidInputError, SelfTestError, UnsupportedModelError
 from common.graph import codec
-from common.manifest import Manifest
+from common.manifest import Block, Manifest
 from device_agent.inference.served import ServedModel
 from device_agent.residency.policy import total_bytes
-from server.quantize.level_source import LevelSource
+from tests.support.mixed_versions import answers, mixed_version
 from tests.support.models import tiny_net
 from tests.support.versions import Version, make_version
 
@@ -63,20 +64,12 @@ def served(tiny: Version) -> ServedModel:
     return ServedModel.load(tiny.manifest, tiny.read, uniform(tiny.manifest, 4))
 
 
-def expected(version: Version, level: int) -> list[np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
-    """What the server computes at a level."""
-    from common.graph.build import build  # noqa: PLC0415
-
-    source = LevelSource(version.manifest.blocks, version.manifest.levels, level, version.blobs.__getitem__)
-    return [output.numpy() for output in build(version.exported.graph)(source, *version.exported.inputs)]
-
-
 @pytest.mark.parametrize("level", [4, 6, 8])
 def test_a_device_answers_what_the_server_computed_to_the_bit(tiny: Version, level: int) -> None:
     served = ServedModel.load(tiny.manifest, tiny.read, uniform(tiny.manifest, level))
     answer = served.infer(tiny.inputs())
     assert answer.level == level == served.level == served.prove()
-    np.testing.assert_array_equal(answer.outputs["output_0"], expected(tiny, level)[0])
+    np.testing.assert_array_equal(answer.outputs["output_0"], answers(tiny, level)[0])
 
 
 @pytest.mark.parametrize("refit", [False, True])
@@ -91,7 +84,7 @@ def test_a_version_of_another_rounding_goes_up_and_down_through_its_levels(*, re
         served.set_levels(uniform(version.manifest, level))
         answer = served.infer(version.inputs())
         assert answer.level == level == served.prove()
-        np.testing.assert_array_equal(answer.outputs["output_0"], expected(version, level)[0])
+        np.testing.assert_array_equal(answer.outputs["output_0"], answers(version, level)[0])
         assert (served.loaded_digest == full_digest) == (level == 8)
 
 
@@ -103,6 +96,73 @@ def test_blocks_at_mixed_levels_prove_themselves_at_the_lowest_under_another_rou
     levels[quantized[0]] = 4
     served = ServedModel.load(version.manifest, version.read, levels)
     assert served.prove() == 4
+
+
+@pytest.fixture(scope="module", params=["floor", "adaptive"])
+def mixed(tiny: Version, request: pytest.FixtureRequest) -> Version:
+    """The first block's base is at 6 bits, the last one's at 8; biases follow the levels."""
+    quantized = [index for index, block in enumerate(tiny.manifest.blocks) if block.tensors]
+    return mixed_version(tiny, {quantized[0]: 6, quantized[-1]: 8}, request.param)
+
+
+def test_higher_bases_and_floats_of_each_level_answer_what_the_server_computed(mixed: Version) -> None:
+    assert {len(block.blobs) for block in mixed.manifest.blocks if block.tensors} == {1, 2, 3}
+    assert any(block.level_floats for block in mixed.manifest.blocks)
+    served = ServedModel.load(mixed.manifest, mixed.read, uniform(mixed.manifest, 4))
+    first = served.loaded_digest
+    assert len({answers(mixed, level)[0].tobytes() for level in (4, 6, 8)}) == 3
+    for level in (4, 8, 6, 8, 4, 6, 4):
+        mixed.reads.clear()
+        before = served.level
+        served.set_levels(uniform(mixed.manifest, level))
+        assert served.levels == mixed.manifest.nearest(level)
+        assert bool(mixed.reads) == (level > before)
+        answer = served.infer(mixed.inputs())
+        assert answer.level == level == served.level == served.prove()
+        np.testing.assert_array_equal(answer.outputs["output_0"], answers(mixed, level)[0])
+        assert served.resident_bytes <= total_bytes(mixed.manifest, served.levels)
+        fresh = ServedModel.load(mixed.manifest, mixed.read, uniform(mixed.manifest, level))
+        assert (fresh.loaded_digest, fresh.resident_bytes) == (served.loaded_digest, served.resident_bytes)
+    assert served.loaded_digest == first
+
+
+def test_blocks_partly_lifted_prove_themselves_with_the_floats_of_the_lowest(mixed: Version) -> None:
+    count = len(mixed.manifest.blocks)
+    for at, block in enumerate(mixed.manifest.blocks):
+        if 4 not in block.levels(mixed.manifest.levels) or not block.tensors:
+            continue
+        levels = [8] * count
+        levels[at] = 4
+        served = ServedModel.load(mixed.manifest, mixed.read, levels)
+        assert served.prove() == served.level == 4
+
+
+def test_floats_of_another_level_fail_the_proof(mixed: Version) -> None:
+    served = ServedModel.load(mixed.manifest, mixed.read, uniform(mixed.manifest, 8))
+    snapshot = served._pager.snapshot
+    for index, block in enumerate(snapshot.blocks):
+        if len(block.levels) > 1 and block.level_floats:
+            wrong = {name: values[::-1] for name, values in block.level_floats.items()}
+            served._pager._snapshot = snapshot.with_block(index, replace(block, level_floats=wrong))
+            with pytest.raises(SelfTestError, match="is off by"):
+                served.prove()
+
+
+def test_a_version_with_every_base_in_full_runs_in_full_at_once(tiny: Version) -> None:
+    version = mixed_version(tiny, dict.fromkeys(range(len(tiny.manifest.blocks)), 8))
+    served = ServedModel.load(version.manifest, version.read, uniform(version.manifest, 4))
+    assert served.prove() == served.level == served.infer(version.inputs()).level == 8
+
+
+def test_a_float_that_comes_twice_is_refused(mixed: Version) -> None:
+    blocks = mixed.manifest.blocks
+    name = next(name for block in blocks for name in block.level_floats)
+    value = np.zeros(4, np.float32)
+    data, ref = encode_arrays({f"float/{name}": value}, compress=False)
+    twice = Block((), (name,), (ref,), (sha256_hex(b""),))
+    manifest = replace(mixed.manifest, blocks=(*blocks, twice))
+    with pytest.raises(IntegrityError, match="comes twice"):
+        ServedModel.load(manifest, (mixed.blobs | {ref.digest: data}).__getitem__, uniform(manifest, 4))
 
 
 def test_the_full_level_is_close_to_the_float_model(tiny: Version) -> None:
@@ -186,7 +246,7 @@ def test_shared_weights_and_two_outputs(shared: Version) -> None:
     assert served.prove() == 6
     answer = served.infer(shared.inputs())
     assert list(answer.outputs) == ["scores", "pooled"]
-    np.testing.assert_array_equal(answer.outputs["pooled"], expected(shared, 6)[1])
+    np.testing.assert_array_equal(answer.outputs["pooled"], answers(shared, 6)[1])
 
 
 @pytest.mark.parametrize(

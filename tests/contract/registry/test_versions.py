@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
@@ -23,6 +24,20 @@ def test_a_version_comes_back_whole(registry: Registry) -> None:
     data = registry.get_manifest(added.manifest_digest)
     assert manifests.from_json(data) == manifest("digits", 1)
     assert len(data) == added.manifest_size_bytes
+
+
+def test_a_report_is_named_like_every_other_blob_until_the_version_goes(registry: Registry) -> None:
+    report = blob_ref("report")
+
+    def make(number: int) -> NewVersion:
+        return NewVersion(replace(manifest("digits", number), fidelity=report), sizes())
+
+    added = registry.add_version("digits", make)
+    assert added.blobs == 6
+    assert registry.names_blob(report.digest)
+    assert report.digest in registry.named_blobs()
+    registry.delete_version("digits", 1)
+    assert not registry.names_blob(report.digest)
 
 
 def test_numbers_rise_by_one_for_each_model(registry: Registry) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from common.manifest import Manifest
 from device_agent.residency.policy import target_levels, total_bytes
+from device_agent.store.ledger import Kind
 from device_agent.store.records import AgentRecord, Failure, Goal, Installed, Release
 from device_agent.update.fetch_plan import has_base, missing_blobs, wanted_blobs
 from device_agent.update.machine import (
@@ -26,7 +27,14 @@ from device_agent.update.machine import (
 )
 from tests.support.fleet import TestVersion, make_version
 
-VERSIONS = [make_version(1), make_version(2, changed=1), make_version(3, changed=2)]
+VERSIONS = [
+    make_version(1),
+    make_version(2, changed=1),
+    make_version(3, changed=2),
+    make_version(4, mixed=True),
+    make_version(5, changed=2, mixed=True),
+]
+MIXED = VERSIONS[3]
 MOST_STEPS = 40
 KEY = "ab" * 32
 
@@ -84,7 +92,7 @@ class World:
                 assert self.running is not None
                 assert step.levels != self.running.levels
                 manifest = self.running.manifest
-                base_bytes = total_bytes(manifest, [manifest.levels[0]] * len(manifest.blocks))
+                base_bytes = total_bytes(manifest, manifest.base_levels())
                 assert total_bytes(manifest, step.levels) <= max(self.budget_bytes, base_bytes)
                 assert not missing_blobs(manifest, step.levels, self.blobs.__contains__)
                 self.running = replace(self.running, levels=step.levels)
@@ -96,7 +104,7 @@ class World:
 
 
 versions = st.sampled_from(VERSIONS)
-budgets = st.integers(0, 4000)
+budgets = st.integers(0, 6000)
 max_levels = st.sampled_from([0, 4, 6, 8])
 
 
@@ -179,3 +187,33 @@ def test_a_plan_takes_each_blob_once_metadata_then_bases_then_shards_by_level(le
     assert levels[:2] == [0, 0]
     assert max(levels) == level
     assert sum(ref.size_bytes for item, ref in plan if item.level) == VERSIONS[0].wire(level)
+
+
+@pytest.mark.parametrize(("level", "shards"), [(4, []), (6, [6]), (8, [6, 8, 8])])
+def test_a_plan_takes_a_higher_base_as_a_base_and_no_shard_below_it(level: int, shards: list[int]) -> None:
+    manifest = MIXED.manifest
+    plan = wanted_blobs(manifest, (level,) * len(manifest.blocks))
+    assert plan == wanted_blobs(manifest, manifest.nearest(level))
+    items = [item for item, _ in plan]
+    bases = [item.digest for item in items if item.kind is Kind.BASE]
+    assert bases == [block.blobs[0].digest for block in manifest.blocks]
+    assert {item.level for item in items if item.kind is Kind.BASE} == {4}
+    assert [item.level for item in items if item.kind is Kind.SHARD] == shards
+    assert manifest.fidelity is not None
+    assert manifest.fidelity.digest not in {item.digest for item in items}
+
+
+def test_a_limit_of_levels_holds_for_a_version_with_higher_bases_that_comes_in_beside_another() -> None:
+    old = VERSIONS[0]
+    full_bytes = total_bytes(old.manifest, old.manifest.nearest(8))
+    world = World(Goal(1, old.release), full_bytes, set(), set())
+    world.play()
+    # Not both at once, so what runs makes room: more than the bases of the other need.
+    world.budget_bytes = full_bytes + total_bytes(MIXED.manifest, MIXED.manifest.base_levels()) - 1
+    world.record = replace(world.record, goal=Goal(2, MIXED.release, max_level=4))
+    world.play()
+    last = next(step for step in reversed(world.steps) if isinstance(step, Activate))
+    assert last.make_room
+    assert last.levels == MIXED.manifest.base_levels() == (6, 8, 4, 4)
+    assert world.running is not None
+    assert world.running.levels == last.levels

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from common.blob_codec import decode_arrays, pack_base
 from common.errors import InvalidInputError
@@ -96,6 +98,95 @@ def test_a_block_of_floats_alone_has_a_base_alone() -> None:
     coded = encode_block(BlockValues({}, some_values().floats), LEVELS, FLOOR)
     assert len(coded.block.blobs) == len(coded.block.codes_digests) == 1
     assert source_of(coded, LEVELS, 8).tensor("scalar").item() == 2.5
+
+
+def following(seed: int, levels: tuple[int, ...]) -> BlockValues:
+    """The values above, with a bias that is another at each of the block's levels."""
+    values = some_values(seed)
+    floats = {name: array for name, array in values.floats.items() if name != "bias"}
+    bias = values.floats["bias"]
+    return replace(values, floats=floats, level_floats={"bias": tuple(bias + level for level in levels)})
+
+
+@given(levels=st.sampled_from(ALL_LEVELS), seed=st.integers(0, 100), data=st.data())
+def test_blocks_of_any_base_come_back_at_every_level_of_the_version(
+    levels: tuple[int, ...], seed: int, data: st.DataObject
+) -> None:
+    bases = data.draw(st.tuples(st.sampled_from(levels), st.sampled_from(levels)))
+    wanted = data.draw(st.tuples(st.sampled_from(levels), st.sampled_from(levels)))
+    all_values, coded = [], []
+    for index, base in enumerate(bases):
+        own = levels[levels.index(base) :]
+        values = following(seed + index, own)
+        tensors = {replace(part, name=f"{index}.{part.name}"): rows for part, rows in values.tensors.items()}
+        floats = {f"{index}.{name}": array for name, array in values.floats.items()}
+        level_floats = {f"{index}.{name}": arrays for name, arrays in values.level_floats.items()}
+        all_values.append(BlockValues(tensors, floats, level_floats))
+        coded.append(encode_block(all_values[-1], own, FLOOR))
+    store = {ref.digest: data for item in coded for ref, data in item.blobs()}
+    blocks = [item.block for item in coded]
+    source = LevelSource(blocks, levels, wanted, store.__getitem__)
+    for index, (base, level) in enumerate(zip(bases, wanted, strict=True)):
+        reached = max(base, level)
+        assert blocks[index].levels(levels) == levels[levels.index(base) :]
+        for part, weights in all_values[index].tensors.items():
+            full = quantize_rows(weights, levels[-1]).codes
+            codes = source.codes(blocks[index], part)
+            np.testing.assert_array_equal(codes, lower(full, levels[-1] - reached))
+        bias = some_values(seed + index).floats["bias"] + reached
+        np.testing.assert_array_equal(source.tensor(f"{index}.bias").numpy(), bias)
+        assert source.tensor(f"{index}.scalar").item() == 2.5
+
+
+def test_one_level_for_all_is_each_blocks_own_where_it_is_below_its_base() -> None:
+    coded = encode_block(following(0, (6, 8)), (6, 8), FLOOR)
+    store = {ref.digest: data for ref, data in coded.blobs()}
+    at_base, at_4 = (LevelSource([coded.block], LEVELS, level, store.__getitem__) for level in (6, 4))
+    for name in ("conv.weight", "bias", "positions"):
+        np.testing.assert_array_equal(at_base.tensor(name).numpy(), at_4.tensor(name).numpy())
+
+
+def test_floats_of_each_level_are_in_each_blob_and_the_others_in_the_base() -> None:
+    coded = encode_block(following(0, LEVELS), LEVELS, FLOOR)
+    blobs = [decode_arrays(data, ref) for ref, data in coded.blobs()]
+    assert coded.block.level_floats == ("bias",)
+    assert coded.block.floats == ("positions", "scalar")
+    assert [float(arrays["float/bias"][0] - blobs[0]["float/bias"][0]) for arrays in blobs] == pytest.approx(
+        [0, 2, 4], abs=1e-5
+    )
+    assert ["float/scalar" in arrays for arrays in blobs] == [True, False, False]
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        (),
+        (np.zeros(3, np.float32), np.zeros(4, np.float32), np.zeros(3, np.float32)),
+        (np.zeros(3, np.float32), np.zeros(3), np.zeros(3, np.float32)),
+        (np.zeros(3), np.zeros(3)),
+    ],
+    ids=["none", "shapes", "types", "too few"],
+)
+def test_floats_that_are_not_alike_at_each_level_are_a_programming_error(
+    arrays: tuple[NDArray[np.float32], ...],
+) -> None:
+    values = some_values()
+    with pytest.raises(ValueError, match=r"one type and shape|shorter"):
+        encode_block(BlockValues(values.tensors, {}, {"bias": arrays}), LEVELS, FLOOR)
+
+
+def test_floats_follow_no_levels_where_there_are_none_and_come_once() -> None:
+    values = some_values()
+    bias = {"bias": (values.floats["bias"],) * 3}
+    with pytest.raises(ValueError, match="without quantized tensors"):
+        BlockValues({}, {}, bias)
+    with pytest.raises(ValueError, match="in one place"):
+        BlockValues(values.tensors, values.floats, bias)
+
+
+def test_a_dedicated_model_has_each_float_once() -> None:
+    plain, follows = some_values(), following(0, LEVELS)
+    assert dedicated_bytes(follows, 8) == pytest.approx(dedicated_bytes(plain, 8), abs=16)
 
 
 def test_shards_are_stored_raw_and_equal_values_give_equal_blobs() -> None:

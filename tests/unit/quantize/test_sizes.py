@@ -80,3 +80,26 @@ def test_a_blob_that_two_blocks_share_counts_once() -> None:
     once = meter.wire_bytes
     meter.add(values_of(0), coded)
     assert meter.wire_bytes == once
+
+
+def test_a_base_counts_as_one_whatever_its_level_and_a_shard_at_the_level_that_it_reaches() -> None:
+    meter = SizeMeter(LEVELS)
+    coded = [encode_block(values_of(seed), LEVELS[seed:], FLOOR) for seed in range(3)]
+    for seed, item in enumerate(coded):
+        meter.add(values_of(seed), item)
+    report = meter.report(STATES, [])
+    bases = [item.block.blobs[0].size_bytes for item in coded]
+    to_6, to_8 = coded[0].block.blobs[1:]
+    assert report.base_bytes == sum(bases)
+    assert report.shard_bytes == {6: to_6.size_bytes, 8: to_8.size_bytes + coded[1].block.blobs[1].size_bytes}
+    assert meter.wire_bytes == sum(ref.size_bytes for item in coded for ref in item.block.blobs)
+    assert report.separate_bytes[4] == sum(dedicated_bytes(values_of(seed), 4) for seed in range(3))
+    assert report.int8_bytes == sum(dedicated_bytes(values_of(seed), 8) for seed in range(3))
+
+
+def test_a_version_with_every_base_in_full_has_no_shards() -> None:
+    meter = SizeMeter(LEVELS)
+    meter.add(values_of(0), encode_block(values_of(0), (8,), FLOOR))
+    report = meter.report(STATES, [])
+    assert report.shard_bytes == {6: 0, 8: 0}
+    assert report.base_bytes == report.int8_bytes

@@ -50,10 +50,10 @@ def test_a_dequantized_weight_is_scale_times_codes_plus_offset(
     draws = rng.standard_normal((2, 2, rows)).astype(np.float32)
     affines = tuple(Affine(draw[0], draw[1]) for draw in draws[: len(levels)])
     resident = ResidentPart(
-        TensorPart("t", (rows, row_weights), 0, rows), pack_codes(unsigned, level), affines
+        TensorPart("t", (rows, row_weights), 0, rows), pack_codes(unsigned, level), levels, affines
     )
 
-    weight = Dequantizer().weight([resident], levels, highest_level=answered).numpy()
+    weight = Dequantizer().weight([resident], highest_level=answered).numpy()
 
     codes = np.right_shift(unsigned.astype(np.int16) - (1 << (level - 1)), level - answered)
     scale, offset = draws[0][0][:, None], draws[0][1][:, None]

@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
+from common.blob_codec import decode_arrays, encode_arrays
 from common.errors import IntegrityError
 from device_agent.inference.dequantize import Dequantizer
 from device_agent.residency.bit_planes import unpack_codes
@@ -30,20 +33,71 @@ def assert_weights(version: RandomVersion, snapshot: Snapshot) -> None:
     """Each part is what its own level says; a tensor's parts may be at different levels."""
     for name in version.codes:
         parts = snapshot.parts(name)
-        weight = Dequantizer().weight(parts, snapshot.levels, highest_level=snapshot.levels[-1])
+        weight = Dequantizer().weight(parts, highest_level=snapshot.levels[-1])
         rows = weight.reshape(weight.shape[0], -1).numpy()
         for resident in parts:
             part = resident.part
             expected = version.expected(name, resident.codes.level)[part.start : part.stop]
             np.testing.assert_array_equal(rows[part.start : part.stop], expected)
+    assert_floats(version, snapshot)
 
 
-@settings(max_examples=60, deadline=None)
-@given(levels=st.sampled_from(EVERY_CHOICE_OF_LEVELS), data=st.data())
-def test_eviction_then_page_in_restores_identical_codes(levels: tuple[int, ...], data: st.DataObject) -> None:
-    version = small_version(
-        levels, seed=data.draw(st.integers(0, 20)), carry_bits=data.draw(st.integers(0, 3), label="carry")
+def assert_floats(version: RandomVersion, snapshot: Snapshot) -> None:
+    """Each float of each level is there for all levels from its block's base up to its level."""
+    for block, resident in zip(version.manifest.blocks, snapshot.blocks, strict=True):
+        assert set(resident.level_floats) == set(block.level_floats)
+        for name in block.level_floats:
+            assert len(resident.level_floats[name]) == len(resident.levels)
+            for level in version.manifest.levels:
+                at = min(max(level, resident.levels[0]), resident.level)
+                np.testing.assert_array_equal(
+                    snapshot.float_value(name, level), version.level_floats[name, at]
+                )
+        for name in block.floats:
+            np.testing.assert_array_equal(snapshot.float_value(name, 2), version.floats[name])
+
+
+def state_of(snapshot: Snapshot) -> list[object]:
+    """Everything that a snapshot holds, comparable."""
+    return [
+        (
+            block.levels,
+            block.codes_digest,
+            [
+                (
+                    part.part,
+                    part.levels,
+                    unpack_codes(part.codes).tobytes(),
+                    [(one.scale.tobytes(), one.offset.tobytes()) for one in part.affines],
+                    [carry and unpack_codes(carry).tobytes() for carry in part.carries],
+                )
+                for part in block.parts
+            ],
+            {name: value.tobytes() for name, value in block.floats.items()},
+            {name: [value.tobytes() for value in values] for name, values in block.level_floats.items()},
+        )
+        for block in snapshot.blocks
+    ]
+
+
+@st.composite
+def versions(draw: st.DrawFn) -> RandomVersion:
+    """Versions of all kinds: any levels, wide shards or not, bases anywhere, floats of each level or not."""
+    levels = draw(st.sampled_from(EVERY_CHOICE_OF_LEVELS))
+    return small_version(
+        levels,
+        seed=draw(st.integers(0, 20)),
+        carry_bits=draw(st.integers(0, 3)),
+        bases=(*draw(st.tuples(*[st.sampled_from(levels)] * 3)), levels[0]),
+        with_level_floats=draw(st.booleans()),
     )
+
+
+@settings(max_examples=80, deadline=None)
+@given(version=versions(), data=st.data())
+def test_eviction_then_page_in_restores_identical_codes(version: RandomVersion, data: st.DataObject) -> None:
+    levels = version.manifest.levels
+    bases = version.manifest.base_levels()
     start = data.draw(st.tuples(*[st.sampled_from(levels)] * 4))
     pager = Pager(version.manifest, version.read, start)
     first = pager.snapshot
@@ -51,9 +105,12 @@ def test_eviction_then_page_in_restores_identical_codes(levels: tuple[int, ...],
 
     for target in data.draw(st.lists(st.tuples(*[st.sampled_from(levels)] * 4), min_size=1, max_size=3)):
         pager.set_levels(target)
-        assert pager.levels[:3] == target[:3]
+        reached = tuple(map(max, target, bases))
+        assert pager.levels[:3] == reached[:3]
         assert_weights(version, pager.snapshot)
-        assert pager.snapshot.level == min(target[:3])
+        assert pager.snapshot.level == min(reached[:3])
+        fresh = Pager(version.manifest, version.read, target).snapshot
+        assert state_of(pager.snapshot) == state_of(fresh)
     pager.set_levels(start)
 
     assert codes_of(pager.snapshot) == before == codes_of(first)
@@ -61,14 +118,16 @@ def test_eviction_then_page_in_restores_identical_codes(levels: tuple[int, ...],
     assert pager.snapshot.size_bytes == size_bytes
 
 
-@given(st.tuples(*[st.sampled_from((4, 6, 8))] * 4), st.integers(0, 2))
+@given(versions(), st.data())
 @settings(deadline=None)
-def test_memory_is_what_the_policy_counted(levels: tuple[int, ...], carry_bits: int) -> None:
-    version = small_version(carry_bits=carry_bits)
+def test_memory_is_what_the_policy_counted(version: RandomVersion, data: st.DataObject) -> None:
+    levels = data.draw(st.tuples(*[st.sampled_from(version.manifest.levels)] * 4))
     resident_bytes = Pager(version.manifest, version.read, levels).snapshot.size_bytes
     counted_bytes = total_bytes(version.manifest, levels)
     header_bytes = 100 * sum(
-        3 * len(block.tensors) + len(block.floats) + 1 for block in version.manifest.blocks
+        (3 * len(block.tensors) + len(block.floats) + len(block.level_floats) + 1)
+        * (len(block.blobs) if block.level_floats else 1)
+        for block in version.manifest.blocks
     )
     assert resident_bytes <= counted_bytes <= resident_bytes + header_bytes
 
@@ -124,9 +183,43 @@ def test_parts_answer_as_if_they_were_lower_with_the_codes_of_that_level(answere
     version = small_version(carry_bits=3)
     snapshot = Pager(version.manifest, version.read, (8, 6, 8, 4)).snapshot
     for name in version.codes:
-        weight = Dequantizer().weight(snapshot.parts(name), snapshot.levels, highest_level=answered)
+        weight = Dequantizer().weight(snapshot.parts(name), highest_level=answered)
         rows = weight.reshape(weight.shape[0], -1).numpy()
         np.testing.assert_array_equal(rows, version.expected(name, answered))
+
+
+@given(versions(), st.data())
+@settings(max_examples=40, deadline=None)
+def test_blocks_answer_as_if_they_were_lowered_as_far_as_their_bases_allow(
+    version: RandomVersion, data: st.DataObject
+) -> None:
+    levels = version.manifest.levels
+    loaded = data.draw(st.tuples(*[st.sampled_from(levels)] * 4))
+    answered = data.draw(st.sampled_from(levels))
+    snapshot = Pager(version.manifest, version.read, loaded).snapshot
+    lowered = Pager(version.manifest, version.read, tuple(min(level, answered) for level in loaded)).snapshot
+    for name in version.codes:
+        weight = Dequantizer().weight(snapshot.parts(name), highest_level=answered).clone()
+        plain = Dequantizer().weight(lowered.parts(name), highest_level=levels[-1])
+        np.testing.assert_array_equal(weight.numpy(), plain.numpy())
+    for name in snapshot.floats:
+        value = snapshot.float_value(name, answered)
+        np.testing.assert_array_equal(value, lowered.float_value(name, levels[-1]))
+
+
+def test_a_block_with_a_higher_base_neither_reads_nor_changes_below_it() -> None:
+    version = small_version(bases=(8, 6, 4, 4))
+    pager = Pager(version.manifest, version.read, (4, 4, 4, 4))
+    assert pager.levels == (8, 6, 4, 4)
+    assert pager.snapshot.level == 4
+    version.reads.clear()
+    before = pager.snapshot
+    report = pager.set_levels((6, 4, 6, 8))
+    assert version.reads == [version.manifest.blocks[2].blobs[1].digest]
+    assert (report.blocks, pager.levels) == (1, (8, 6, 6, 4))
+    assert report.paged_in_bytes == version.manifest.blocks[2].blobs[1].size_bytes
+    assert all(now is then for now, then in zip(pager.snapshot.blocks[:2], before.blocks, strict=False))
+    assert pager.snapshot.level == 6
 
 
 def test_a_damaged_shard_leaves_whole_blocks_behind() -> None:
@@ -167,6 +260,47 @@ def test_a_blob_in_the_place_of_another_is_refused() -> None:
     )
     with pytest.raises(IntegrityError, match="disagree on 'float/ghost'"):
         Pager(manifest, version.read, (4, 4, 4, 4))
+
+
+FLOAT = np.arange(5, dtype=np.float32)
+
+
+@pytest.mark.parametrize("index", [0, 1, 2])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"float/a_mean": FLOAT.astype(np.float64)}, "is float"),
+        ({"float/a_mean": FLOAT[:4]}, r"\[4\]"),
+        ({"float/a_mean": FLOAT.reshape(1, 5)}, r"\[1, 5\]"),
+        ({"float/a_mean": None}, "disagree on 'float/a_mean'"),
+        ({"float/ghost": FLOAT}, "disagree on 'float/ghost'"),
+    ],
+)
+def test_floats_that_are_not_alike_at_each_level_are_refused_and_nothing_is_lost(
+    index: int, changes: dict[str, NDArray[Any] | None], message: str
+) -> None:
+    version = small_version(with_level_floats=True)
+    block = version.manifest.blocks[0]
+    ref = block.blobs[index]
+    arrays = {**decode_arrays(version.blobs[ref.digest], ref), **changes}
+    data, other = encode_arrays(
+        {key: value for key, value in arrays.items() if value is not None}, compress=True
+    )
+    version.blobs[other.digest] = data
+    wrong = replace(block, blobs=(*block.blobs[:index], other, *block.blobs[index + 1 :]))
+    manifest = replace(version.manifest, blocks=(wrong, *version.manifest.blocks[1:]))
+
+    with pytest.raises(IntegrityError, match=message):
+        Pager(manifest, version.read, (8, 8, 8, 4))
+    if index == 0:
+        return
+    below = manifest.levels[index - 1]
+    pager = Pager(manifest, version.read, (below, 8, 8, 4))
+    before = state_of(pager.snapshot)
+    with pytest.raises(IntegrityError, match=message):
+        pager.set_levels((8, 8, 8, 4))
+    assert state_of(pager.snapshot) == before
+    assert_weights(version, pager.snapshot)
 
 
 @pytest.mark.parametrize("levels", [(4, 4, 4), (4, 4, 4, 5), ()])

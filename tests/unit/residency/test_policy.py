@@ -15,31 +15,41 @@ LEVELS = st.sampled_from([levels for count in range(1, 5) for levels in combinat
 NOTHING = BlobRef("0" * 64, 1, 1, "raw")
 
 
-def block(levels: tuple[int, ...], rows: int, row_weights: int) -> Block:
+def block(levels: tuple[int, ...], rows: int, row_weights: int, float_bytes: int = 0) -> Block:
+    """A block of these levels, its containers' headers of 100 bytes, and so many bytes of floats at each."""
     if not rows:
         return Block((), ("f",), (BlobRef("1" * 64, 90, 120, "zstd"),), ("0" * 64,))
-    base_bits = levels[0] if levels[0] <= 4 else 8
-    raw_size_bytes = (rows * row_weights * base_bits + 7) // 8 + 8 * rows + 100
-    blobs = (BlobRef("1" * 64, 90, raw_size_bytes, "zstd"), *[NOTHING] * (len(levels) - 1))
+    widths = (levels[0] if levels[0] <= 4 else 8, *(high - low for low, high in pairwise(levels)))
+    blobs = tuple(
+        BlobRef("1" * 64, 90, (rows * row_weights * width + 7) // 8 + 8 * rows + 100 + float_bytes, "zstd")
+        for width in widths
+    )
     part = TensorPart("t", (rows, row_weights), 0, rows)
-    return Block((part,), (), blobs, ("0" * 64,) * len(levels))
+    floats = ("bias",) if float_bytes else ()
+    return Block((part,), (), blobs, ("0" * 64,) * len(levels), level_floats=floats)
 
 
 @st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
     levels = draw(LEVELS)
-    sizes = draw(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 300)), min_size=1, max_size=8))
-    blocks = tuple(block(levels, rows, row_weights) for rows, row_weights in sizes)
+    kinds = st.tuples(
+        st.integers(0, 40), st.integers(1, 300), st.sampled_from(levels), st.sampled_from([0, 0, 160])
+    )
+    blocks = tuple(
+        block(levels[levels.index(base) :], rows, row_weights, float_bytes)
+        for rows, row_weights, base, float_bytes in draw(st.lists(kinds, min_size=1, max_size=8))
+    )
     return Manifest("m", 1, levels, "floor", NOTHING, NOTHING, blocks)
 
 
 @given(manifests(), st.integers(0, 200_000))
 def test_the_budget_holds_unless_the_base_alone_exceeds_it(manifest: Manifest, budget_bytes: int) -> None:
     chosen = target_levels(manifest, budget_bytes=budget_bytes)
-    base = (manifest.levels[0],) * len(manifest.blocks)
+    base = manifest.base_levels()
     assert len(chosen) == len(manifest.blocks)
     assert set(chosen) <= set(manifest.levels)
     assert total_bytes(manifest, chosen) <= budget_bytes or chosen == base
+    assert all(low <= level for low, level in zip(base, chosen, strict=True))
 
 
 @given(manifests(), st.integers(0, 200_000), st.integers(0, 200_000))
@@ -50,12 +60,16 @@ def test_more_budget_lowers_no_block(manifest: Manifest, one: int, other: int) -
 
 
 @given(manifests(), st.integers(0, 200_000), st.integers(0, 9))
-def test_no_block_is_two_levels_ahead_of_another(manifest: Manifest, budget: int, max_level: int) -> None:
+def test_no_block_is_lifted_two_levels_ahead_of_another(
+    manifest: Manifest, budget: int, max_level: int
+) -> None:
     chosen = target_levels(manifest, budget_bytes=budget, max_level=max_level)
-    quantized = {level for level, part in zip(chosen, manifest.blocks, strict=True) if part.tensors}
-    positions = sorted(manifest.levels.index(level) for level in quantized)
-    assert not positions or positions[-1] - positions[0] <= 1
-    assert max(chosen) <= max(max_level or 8, manifest.levels[0])
+    base = manifest.base_levels()
+    lifted = [level for level, low in zip(chosen, base, strict=True) if level > low]
+    below = lowest_level(manifest, chosen)
+    positions = [manifest.levels.index(level) for level in (*lifted, below)]
+    assert not lifted or max(positions) - manifest.levels.index(below) <= 1
+    assert max(lifted, default=0) <= max(max_level or 8, manifest.levels[0])
 
 
 @given(manifests())
@@ -70,10 +84,40 @@ def test_enough_budget_reaches_the_full_level(manifest: Manifest) -> None:
 def test_a_higher_level_takes_more(manifest: Manifest) -> None:
     for part in manifest.blocks:
         sizes = [block_bytes(part, manifest.levels, level) for level in manifest.levels]
-        assert all(low < high if part.tensors else low == high for low, high in pairwise(sizes))
+        own = part.levels(manifest.levels)
+        for (low, high), (below, above) in zip(pairwise(sizes), pairwise(manifest.levels), strict=True):
+            assert low < high if {below, above} <= set(own) else low == high
 
 
 @pytest.mark.parametrize(("level", "expected"), [(4, 1000 + 80), (6, 1500 + 160), (8, 2000 + 240)])
 def test_the_figures_of_one_block(level: int, expected: int) -> None:
     # 10 rows of 200 weights; the container's header counts 100 bytes
     assert block_bytes(block((4, 6, 8), 10, 200), (4, 6, 8), level) == expected + 100
+
+
+@pytest.mark.parametrize(("level", "expected"), [(4, 1080 + 140), (6, 1660 + 280), (8, 2240 + 420)])
+def test_floats_of_each_level_count_at_each_level_up_to_the_blocks(level: int, expected: int) -> None:
+    assert block_bytes(block((4, 6, 8), 10, 200, float_bytes=40), (4, 6, 8), level) == expected
+
+
+@pytest.mark.parametrize(("level", "expected"), [(4, 1500 + 80), (6, 1500 + 80), (8, 2000 + 160)])
+def test_a_block_with_a_higher_base_takes_no_less_than_that(level: int, expected: int) -> None:
+    assert block_bytes(block((6, 8), 10, 200), (4, 6, 8), level) == expected + 100
+
+
+def test_a_block_above_the_others_raises_no_level_and_waits_for_them() -> None:
+    blocks = (block((4, 6, 8), 10, 200), block((8,), 10, 200), block((6, 8), 10, 200))
+    manifest = Manifest("m", 1, (4, 6, 8), "floor", NOTHING, NOTHING, blocks)
+    assert target_levels(manifest, budget_bytes=0) == (4, 8, 6)
+    assert lowest_level(manifest, (4, 8, 6)) == 4
+    six = total_bytes(manifest, (6, 8, 6))
+    assert target_levels(manifest, budget_bytes=six - 1) == (4, 8, 6)
+    assert target_levels(manifest, budget_bytes=six) == (6, 8, 6)
+    assert target_levels(manifest, budget_bytes=1 << 30, max_level=4) == (4, 8, 6)
+    assert target_levels(manifest, budget_bytes=1 << 30, max_level=6) == (6, 8, 6)
+
+
+def test_a_version_that_is_full_from_the_start_is_at_the_full_level() -> None:
+    manifest = Manifest("m", 1, (4, 6, 8), "floor", NOTHING, NOTHING, (block((8,), 10, 200),) * 2)
+    chosen = target_levels(manifest, budget_bytes=0)
+    assert (chosen, lowest_level(manifest, chosen)) == ((8, 8), 8)
