@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from common.errors import InvalidInputError
 from common.names import check_name
 from server.client.labels import whole_numbers
-from server.quantize.order import Order, Pin, check_calibration_given
+from server.quantize.order import Order, Pin, check_block_size, check_calibration_given
 
 # A tensor of torch or an array: one, several in the model's order, or several by the names of its inputs.
 Arrays: TypeAlias = Any | Sequence[Any] | Mapping[str, Any]
@@ -93,6 +93,8 @@ class Publication:
     def __post_init__(self) -> None:
         check_name(self.name, what="model")
         check_name(self.rounding, what="rounding mode")
+        if self.block_size_bytes:
+            check_block_size(self.block_size_bytes)
         check_calibration_given(self.rounding, given=self.calibration is not None)
         Order(
             tuple(self.levels),

@@ -42,7 +42,7 @@ def write_sample_files(folder: Path, graph: Graph, examples: Arrays, publication
     samples = _self_test(graph, examples, publication.acceptance)
     check_self_test(graph, samples)
     if publication.calibration is not None:
-        given = Samples(_inputs(graph, publication.calibration))
+        given = _without_labels(graph, publication.calibration, "calibration samples")
         check_calibration(graph, given)
         calibration = _write(folder / "calibration", given)
     if publication.evaluation is not None:
@@ -55,19 +55,19 @@ def write_sample_files(folder: Path, graph: Graph, examples: Arrays, publication
 def _self_test(graph: Graph, examples: Arrays, acceptance: Acceptance | None) -> Samples:
     if acceptance is not None:
         return _with_labels(graph, acceptance)
-    every = Samples(_inputs(graph, examples))
+    every = _without_labels(graph, examples, "example inputs")
     return Samples(tuple(array[:MAX_SAMPLES] for array in every.inputs))
 
 
 def _with_labels(graph: Graph, given: Labelled) -> Samples:
-    unlabelled = Samples(_inputs(graph, given.inputs))
+    what = f"{type(given).__name__.lower()} samples"
+    unlabelled = _without_labels(graph, given.inputs, what)
     if unlabelled.count != len(given.labels):
-        what = f"{type(given).__name__.lower()} samples"
         raise InvalidInputError(f"There are {len(given.labels)} labels for {unlabelled.count} {what}.")
-    return Samples(unlabelled.inputs, given.labels)
+    return Samples(unlabelled.inputs, given.labels, what)
 
 
-def _inputs(graph: Graph, arrays: Arrays) -> tuple[NDArray[Any], ...]:
+def _without_labels(graph: Graph, arrays: Arrays, what: str) -> Samples:
     """Arrays in the graph's order and types; a single one fits a single input under any name."""
     names = [item.name for item in graph.inputs]
     arrays = [arrays] if hasattr(arrays, "shape") else arrays
@@ -76,9 +76,10 @@ def _inputs(graph: Graph, arrays: Arrays) -> tuple[NDArray[Any], ...]:
         arrays, fits = list(arrays.values()), True
     if not fits:
         given = sorted(arrays) if isinstance(arrays, Mapping) else f"{len(arrays)} arrays"
-        raise InvalidInputError(f"The model takes the inputs {names}, not {given}.")
+        raise InvalidInputError(f"The model takes the inputs {names}, and the {what} have {given}.")
     ordered = [arrays[name] for name in names] if isinstance(arrays, Mapping) else arrays
-    return tuple(_cast(item, _array(value)) for item, value in zip(graph.inputs, ordered, strict=True))
+    inputs = (_cast(item, _array(value)) for item, value in zip(graph.inputs, ordered, strict=True))
+    return Samples(tuple(inputs), what=what)
 
 
 def _array(value: Any) -> NDArray[Any]:

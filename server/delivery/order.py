@@ -9,8 +9,7 @@ from typing import Final
 
 from common.errors import CapacityError, InvalidInputError
 from common.names import check_name
-from server.quantize.order import Order, Pin, check_calibration_given
-from server.quantize.plan import MAX_MAX_BLOB_BYTES, MIN_MAX_BLOB_BYTES
+from server.quantize.order import Order, Pin, check_block_size, check_calibration_given
 
 DEFAULT_ROUNDING: Final = "floor"
 
@@ -96,11 +95,7 @@ class PushOrder:
         self.quantization()
         if not 0.0 <= self.min_agreement <= 1.0:
             raise InvalidInputError(f"A least agreement of {self.min_agreement} is no share within 0..1.")
-        if not MIN_MAX_BLOB_BYTES <= self.block_size_bytes <= MAX_MAX_BLOB_BYTES:
-            raise InvalidInputError(
-                f"Blocks of {self.block_size_bytes} bytes are not possible.",
-                advice=f"Choose {MIN_MAX_BLOB_BYTES} to {MAX_MAX_BLOB_BYTES}, or 0 for the server's choice.",
-            )
+        check_block_size(self.block_size_bytes)
         for part, limit_bytes in limits_bytes.items():
             self._check_part(part, limit_bytes)
 

@@ -21,21 +21,23 @@ class Samples:
     Attributes:
         inputs: One array per model input, axis 0 the samples, equally many in all.
         labels: int64 [samples], or None.
+        what: What an error calls them.
     """
 
     inputs: tuple[NDArray[Any], ...]
     labels: NDArray[np.int64] | None = None
+    what: str = "samples"
 
     def __post_init__(self) -> None:
         counts = {array.shape[:1] for array in self.inputs}
         if len(counts) != 1 or not all(counts) or counts == {(0,)}:
             raise InvalidInputError(
-                "The samples need one axis 0 of equal length, at least 1, in every input."
+                f"The {self.what} need one axis 0 of equal length, at least 1, in every input."
             )
         if self.labels is None:
             return
         if self.labels.dtype.kind not in "iu" or self.labels.shape != self.inputs[0].shape[:1]:
-            raise InvalidInputError("The labels must be one whole number per sample.")
+            raise InvalidInputError(f"The labels of the {self.what} must be one whole number per sample.")
 
     @property
     def count(self) -> int:
@@ -65,4 +67,4 @@ def read_samples(path: Path, *, what: str = "samples") -> Samples:
         )
     if labels is not None and labels.dtype.kind in "iu":
         labels = labels.astype(np.int64)
-    return Samples(tuple(arrays[key] for key in keys), labels)
+    return Samples(tuple(arrays[key] for key in keys), labels, what)

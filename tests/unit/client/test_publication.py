@@ -29,6 +29,8 @@ def test_the_defaults_are_sound() -> None:
         ({"min_agreement": 1.01, "acceptance": ACCEPTANCE}, "no share"),
         ({"min_agreement": math.nan, "acceptance": ACCEPTANCE}, "no share"),
         ({"min_agreement": 0.5}, "needs labels"),
+        ({"block_size_bytes": -1}, "not possible"),
+        ({"block_size_bytes": 1 << 64}, "not possible"),
         ({"rounding": "calibrated"}, "needs calibration samples"),
         ({"pins": (Pin("*", 7),)}, "names 7 bits"),
         ({"pins": (Pin("*", 8),) * 257}, "257 pins; 256"),

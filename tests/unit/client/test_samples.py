@@ -106,7 +106,7 @@ def test_calibration_and_evaluation_get_files_of_their_own(tmp_path: Path) -> No
         ({"calibration": np.zeros((513, 2))}, "513 calibration samples and 512"),
         ({"calibration": np.array([[0, 0], [1, np.nan]])}, "Sample 1 of the calibration .* 'image'"),
         ({"calibration": np.array([[0, 1e300]])}, "Sample 0 of the calibration .* infinity"),
-        ({"calibration": np.zeros((0, 2))}, "at least 1"),
+        ({"calibration": np.zeros((0, 2))}, "calibration samples need .* at least 1"),
         ({"calibration": np.zeros(())}, "axis 0"),
         ({"calibration": []}, "takes the inputs"),
         ({"calibration": {"image": EXAMPLE, "labels": LABELS}}, "takes the inputs"),
