@@ -137,6 +137,8 @@ def _limits(settings: Settings) -> PushLimits:
             Part.GRAPH: settings.max_graph_bytes,
             Part.WEIGHTS: settings.max_weights_bytes,
             Part.SAMPLES: settings.max_samples_bytes,
+            Part.CALIBRATION: settings.max_calibration_bytes,
+            Part.EVALUATION: settings.max_evaluation_bytes,
         },
         pushes=settings.max_pushes,
         idle_seconds=settings.push_idle_seconds,

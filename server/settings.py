@@ -67,7 +67,8 @@ class Settings(BaseSettings):
         advertised_broker: Where devices find the broker; None: ``broker_url``, or this process' broker on
             the host under which the device reached the server.
         gc_grace_seconds: Blobs younger than this are never collected: a push may be about to name them.
-        max_graph_bytes, max_weights_bytes, max_samples_bytes: Largest parts that a push may bring.
+        max_graph_bytes, max_weights_bytes, max_samples_bytes: Largest parts that a push must bring.
+        max_calibration_bytes, max_evaluation_bytes: Largest parts that it may bring; held in memory.
         block_size_bytes: Largest blob of a block, where the push does not say.
         disk_reserve_bytes: What a push must leave free on the disk.
         max_pushes: Pushes under way at once; the next is refused.
@@ -91,6 +92,8 @@ class Settings(BaseSettings):
     max_graph_bytes: Bytes = Field(default=16 * _MIB, gt=0)
     max_weights_bytes: Bytes = Field(default=16 * _GIB, gt=0)
     max_samples_bytes: Bytes = Field(default=64 * _MIB, gt=0)
+    max_calibration_bytes: Bytes = Field(default=_GIB, gt=0)
+    max_evaluation_bytes: Bytes = Field(default=2 * _GIB, gt=0)
     block_size_bytes: Bytes = Field(default=_MIB, ge=16 * _KIB, le=4 * _MIB)
     disk_reserve_bytes: Bytes = Field(default=64 * _MIB, ge=0)
     max_pushes: int = Field(default=4, ge=1, le=64)

@@ -9,13 +9,27 @@ import typer
 from nestfleet.v1 import catalog_pb2
 
 from common.byte_sizes import format_bytes, parse_bytes
-from common.errors import InvalidInputError
-from server.cli.acceptance import read_acceptance
 from server.cli.model_source import load_model
 from server.cli.options import AsJson, Server
 from server.cli.output import print_json, print_line
 from server.cli.plain import plain
+from server.cli.push_options import (
+    AcceptanceFile,
+    BudgetBytes,
+    CalibrationFile,
+    EvaluationFile,
+    FirstLast,
+    Levels,
+    MinAgreement,
+    MinFidelity,
+    Pins,
+    Refit,
+    Rounding,
+    parse_levels,
+    parse_pins,
+)
 from server.cli.push_progress import PushProgress
+from server.cli.sample_files import read_acceptance, read_calibration, read_evaluation
 from server.cli.wording import level_list, version_name
 from server.client.connection import DEFAULT_SERVER
 from server.client.publication import Publication
@@ -31,25 +45,17 @@ def push(
     ],
     *,
     name: Annotated[str, typer.Option("--name", "-n", help="The model's name.")],
-    levels: Annotated[str, typer.Option(metavar="N,N,…", help="Ascending bit-widths within 2..8.")] = "4,6,8",
-    rounding: Annotated[
-        str,
-        typer.Option(metavar="MODE", help="How weights come to be levels: floor, adaptive."),
-    ] = "floor",
-    refit: Annotated[
-        bool,
-        typer.Option("--refit", help="Fit scales and offsets of part-bit levels; floor always does."),
-    ] = False,
-    acceptance: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.npz",
-            help="At most 64 samples with `labels`; a device must get them right before it switches.",
-        ),
-    ] = None,
-    min_agreement: Annotated[
-        float, typer.Option(min=0.0, max=1.0, help="Least share of those labels that must be right.")
-    ] = 0.0,
+    levels: Levels = "4,6,8",
+    rounding: Rounding = "floor",
+    refit: Refit = False,
+    calibration: CalibrationFile = None,
+    pin: Pins = None,
+    first_last: FirstLast = 0,
+    budget_bytes: BudgetBytes = "0",
+    evaluate: EvaluationFile = None,
+    min_fidelity: MinFidelity = 0.0,
+    acceptance: AcceptanceFile = None,
+    min_agreement: MinAgreement = 0.0,
     block_size: Annotated[
         str, typer.Option(metavar="SIZE", help="Largest blob, e.g. 512KiB; 0: the server's choice.")
     ] = "0",
@@ -59,12 +65,18 @@ def push(
     """Publish a model as the next version of NAME."""
     publication = Publication(
         name,
-        _parse_levels(levels),
+        parse_levels(levels),
         rounding,
         read_acceptance(acceptance) if acceptance else None,
         min_agreement,
         parse_bytes(block_size),
         refit=refit,
+        calibration=read_calibration(calibration) if calibration else None,
+        evaluation=read_evaluation(evaluate) if evaluate else None,
+        pins=parse_pins(pin or ()),
+        first_last=first_last,
+        budget_bytes=parse_bytes(budget_bytes),
+        min_fidelity=min_fidelity,
     )
     with PushProgress() as progress:
         version = _publish(source, publication, server, progress)
@@ -110,13 +122,6 @@ def _publish(
     return push_model(
         lambda: load_model(source, Path.cwd()), publication, server=server, on_progress=progress
     )
-
-
-def _parse_levels(text: str) -> tuple[int, ...]:
-    words = [word.strip() for word in text.split(",")]
-    if not all(word.isascii() and word.isdigit() and len(word) == 1 for word in words):
-        raise InvalidInputError(f"{text[:80]!r} are no levels.", advice="Write e.g. 4,6,8.")
-    return tuple(int(word) for word in words)
 
 
 def _print_version(version: catalog_pb2.Version) -> None:

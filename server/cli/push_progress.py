@@ -13,8 +13,10 @@ from server.cli.output import notices, printable
 _TITLES: Final = {
     "export": "Export the graph",
     "receive": "Send to the server",
+    "calibrate": "Calibrate",
     "quantize": "Quantize",
     "self-test": "Compute the self-test",
+    "fidelity": "Measure the fidelity",
     "store": "Store the blobs",
 }
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from nestfleet.v1 import catalog_pb2
 
 from server.client.connection import DEFAULT_SERVER, Connection
-from server.client.publication import Acceptance, Arrays, Publication
-from server.client.samples import write_samples
+from server.client.publication import Acceptance, Arrays, Evaluation, Publication
+from server.client.samples import write_sample_files
 from server.client.upload import Parts, Progress, upload
+from server.quantize.order import Pin
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,6 +33,12 @@ def push(
     server: str = DEFAULT_SERVER,
     self_test: tuple[Arrays, Any] | None = None,
     min_agreement: float = 0.0,
+    calibration: Arrays | None = None,
+    evaluation: tuple[Arrays, Any] | None = None,
+    pins: Mapping[str, int] | None = None,
+    first_last: int = 0,
+    budget_bytes: int = 0,
+    min_fidelity: float = 0.0,
     on_progress: Progress | None = None,
 ) -> catalog_pb2.Version:
     """Publish a model as the next version of ``name``.
@@ -42,12 +48,20 @@ def push(
         example_inputs: Tensors as the model is called with, in order or by keyword; axis 0 is the batch.
         name: The model's name in the registry.
         levels: Ascending bit-widths within 2..8.
-        rounding: Rounding mode: "floor", or "adaptive" as in the NestQuant paper.
+        rounding: Rounding mode: "floor", "adaptive" as in the NestQuant paper, "calibrated" by samples, or
+            "auto".
         refit: Whether part-bit levels get refitted scales and offsets; "floor" always does it.
         server: ``HOST:PORT``.
         self_test: Inputs and integer labels [samples]; a device must give them the first output's highest
             value. At most 64 samples. None: the example inputs, without labels.
         min_agreement: Least share of the labels that a device must hit, 0..1.
+        calibration: Inputs without labels, 1 to 512 samples, better 32; calibrated rounding needs them.
+        evaluation: Inputs and integer labels [samples], at most 10,000, for top-1 in the fidelity report.
+        pins: Pattern of tensors' names, as the shell matches files, to the level below which they never run.
+        first_last: The level of the first and the last weight in order of use; 0: as the others.
+        budget_bytes: What all bases together may take; 0: every base is at the lowest level.
+        min_fidelity: Least mean cosine of the outputs at the lowest level to those of the floats, 0..1; below
+            it nothing is published.
         on_progress: Called with the step, what is done of it, and the whole of it.
 
     Returns:
@@ -58,8 +72,20 @@ def push(
         LinkError: The server cannot be reached.
         Error: What the server refused the model for.
     """
-    acceptance = Acceptance(self_test[0], np.asarray(self_test[1], np.int64)) if self_test else None
-    publication = Publication(name, levels, rounding, acceptance, min_agreement, refit=refit)
+    publication = Publication(
+        name,
+        levels,
+        rounding,
+        Acceptance(*self_test) if self_test else None,
+        min_agreement,
+        refit=refit,
+        calibration=calibration,
+        evaluation=Evaluation(*evaluation) if evaluation else None,
+        pins=tuple(Pin(pattern, level) for pattern, level in (pins or {}).items()),
+        first_last=first_last,
+        budget_bytes=budget_bytes,
+        min_fidelity=min_fidelity,
+    )
     return push_model(lambda: (model, example_inputs), publication, server=server, on_progress=on_progress)
 
 
@@ -129,9 +155,8 @@ def _send(
     connection: Connection, publication: Publication, saved: SavedModel, progress: Progress
 ) -> catalog_pb2.Version:
     with tempfile.TemporaryDirectory(prefix="nestfleet-samples-") as folder:
-        samples = Path(folder) / "samples.safetensors"
-        write_samples(samples, saved.graph, saved.inputs, publication.acceptance)
-        parts = Parts(saved.graph_file, saved.weights_file, samples)
+        files = write_sample_files(Path(folder), saved.graph, saved.inputs, publication)
+        parts = Parts(saved.graph_file, saved.weights_file, *files)
         return upload(connection, publication, parts, progress)
 
 

@@ -21,11 +21,25 @@ Progress: TypeAlias = Callable[[str, int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The files that make a model: see ``PublishPart``."""
+    """The files that make a model: see ``PublishPart``. None: an optional part that is absent."""
 
     graph: Path
     weights: Path
     samples: Path
+    calibration: Path | None = None
+    evaluation: Path | None = None
+
+    def in_order(self) -> Iterator[tuple[publish_pb2.PublishPart.ValueType, Path]]:
+        """The parts that there are, as the stream has them."""
+        for part, path in (
+            (publish_pb2.PUBLISH_PART_GRAPH, self.graph),
+            (publish_pb2.PUBLISH_PART_WEIGHTS, self.weights),
+            (publish_pb2.PUBLISH_PART_SAMPLES, self.samples),
+            (publish_pb2.PUBLISH_PART_CALIBRATION, self.calibration),
+            (publish_pb2.PUBLISH_PART_EVALUATION, self.evaluation),
+        ):
+            if path is not None:
+                yield part, path
 
 
 @dataclass(slots=True)
@@ -39,9 +53,8 @@ class _Requests:
     def __iter__(self) -> Iterator[publish_pb2.PublishRequest]:
         yield publish_pb2.PublishRequest(header=self.header)
         try:
-            yield from self._chunks(publish_pb2.PUBLISH_PART_GRAPH, self.parts.graph)
-            yield from self._chunks(publish_pb2.PUBLISH_PART_WEIGHTS, self.parts.weights)
-            yield from self._chunks(publish_pb2.PUBLISH_PART_SAMPLES, self.parts.samples)
+            for part, path in self.parts.in_order():
+                yield from self._chunks(part, path)
         except OSError as error:
             self.failure = error
 
@@ -90,12 +103,18 @@ def _header(publication: Publication, parts: Parts) -> publish_pb2.PublishHeader
         graph_size_bytes=_size_bytes(parts.graph),
         weights_size_bytes=_size_bytes(parts.weights),
         samples_size_bytes=_size_bytes(parts.samples),
+        calibration_size_bytes=_size_bytes(parts.calibration),
+        evaluation_size_bytes=_size_bytes(parts.evaluation),
+        pins=[publish_pb2.Pin(pattern=pin.pattern, level=pin.level) for pin in publication.pins],
+        first_last=publication.first_last,
+        budget_bytes=publication.budget_bytes,
+        min_fidelity=publication.min_fidelity,
     )
 
 
-def _size_bytes(path: Path) -> int:
+def _size_bytes(path: Path | None) -> int:
     try:
-        return path.stat().st_size
+        return path.stat().st_size if path else 0
     except OSError as error:
         raise _unreadable(error) from error
 

@@ -15,10 +15,9 @@ from common.manifest import BlobRef, to_json
 from server.delivery.agreement import check_weights
 from server.delivery.fetch import manifest_frame
 from server.delivery.order import Part, PushOrder
-from server.quantize.order import Order
 from server.quantize.pipeline import Quantized, quantize
 from server.quantize.rounding import rounding
-from server.quantize.samples import read_samples
+from server.quantize.samples import Samples, read_samples
 from server.registry.records import NewVersion, VersionRecord
 from server.registry.repository import Registry
 from server.storage.port import BlobStore
@@ -46,7 +45,7 @@ class Building:
 
         Args:
             order: What was asked for.
-            folder: Holds a file for each part.
+            folder: Holds a file for each part that was announced.
             report: Told of progress; its error ends the work.
 
         Raises:
@@ -62,9 +61,9 @@ class Building:
             graph,
             weights,
             read_samples(folder / Part.SAMPLES.value),
-            Order(
-                order.levels, order.rounding, order.block_size_bytes, order.min_agreement, refit=order.refit
-            ),
+            order.quantization(),
+            calibration=_optional_samples(order, folder, Part.CALIBRATION),
+            evaluation=_optional_samples(order, folder, Part.EVALUATION),
             sink=self._put,
             report=report,
         )
@@ -90,6 +89,12 @@ class Building:
 
     def _put(self, ref: BlobRef, data: bytes) -> None:
         self._store.put(ref.digest, data)
+
+
+def _optional_samples(order: PushOrder, folder: Path, part: Part) -> Samples | None:
+    if part not in order.parts:
+        return None
+    return read_samples(folder / part.value, what=f"{part.name.lower()} samples")
 
 
 def _new_version(order: PushOrder, quantized: Quantized, number: int) -> NewVersion:

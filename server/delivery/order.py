@@ -9,8 +9,7 @@ from typing import Final
 
 from common.errors import CapacityError, InvalidInputError
 from common.names import check_name
-from common.nesting import check_levels
-from server.quantize.plan import MAX_MAX_BLOB_BYTES, MIN_MAX_BLOB_BYTES
+from server.quantize.order import Order, Pin, check_block_size, check_calibration_given
 
 DEFAULT_ROUNDING: Final = "floor"
 
@@ -21,6 +20,11 @@ class Part(Enum):
     GRAPH = "graph.json.zst"
     WEIGHTS = "weights.safetensors"
     SAMPLES = "samples.safetensors"
+    CALIBRATION = "calibration.safetensors"
+    EVALUATION = "evaluation.safetensors"
+
+
+OPTIONAL: Final = (Part.CALIBRATION, Part.EVALUATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +35,10 @@ class PushOrder:
         model: A name.
         levels: Ascending bit-widths within 2..8.
         rounding: A rounding mode's name.
-        size_bytes: Exact size of every part.
+        size_bytes: Exact size of every part; 0: an optional one that is absent.
         min_agreement: Least share of acceptance labels, 0..1.
         block_size_bytes: Upper bound of a block's largest blob.
-        refit: Whether part-bit levels get refitted scales and offsets.
+        refit, pins, first_last, budget_bytes, min_fidelity: As in ``server.quantize.order.Order``.
     """
 
     model: str
@@ -44,35 +48,60 @@ class PushOrder:
     min_agreement: float
     block_size_bytes: int
     refit: bool = False
+    pins: tuple[Pin, ...] = ()
+    first_last: int = 0
+    budget_bytes: int = 0
+    min_fidelity: float = 0.0
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts that come, in the order of the stream."""
+        return tuple(part for part in Part if self.size_bytes[part])
 
     @property
     def total_bytes(self) -> int:
         """All parts together."""
         return sum(self.size_bytes.values())
 
+    def quantization(self) -> Order:
+        """How to quantize.
+
+        Raises:
+            InvalidInputError: A value is none that can be asked for.
+        """
+        return Order(
+            self.levels,
+            self.rounding,
+            self.block_size_bytes,
+            self.min_agreement,
+            refit=self.refit,
+            pins=self.pins,
+            first_last=self.first_last,
+            budget_bytes=self.budget_bytes,
+            min_fidelity=self.min_fidelity,
+        )
+
     def check(self, limits_bytes: Mapping[Part, int]) -> None:
         """Nothing, when the order is sound.
 
         Raises:
-            InvalidInputError: A name, the levels or a figure is none.
+            InvalidInputError: A name, the levels, a pin or a figure is none, or the samples that the rounding
+                needs are absent.
             CapacityError: A part is larger than the server takes.
         """
         check_name(self.model, what="model")
         check_name(self.rounding, what="rounding mode")
-        check_levels(self.levels)
+        check_calibration_given(self.rounding, given=bool(self.size_bytes[Part.CALIBRATION]))
+        self.quantization()
         if not 0.0 <= self.min_agreement <= 1.0:
             raise InvalidInputError(f"A least agreement of {self.min_agreement} is no share within 0..1.")
-        if not MIN_MAX_BLOB_BYTES <= self.block_size_bytes <= MAX_MAX_BLOB_BYTES:
-            raise InvalidInputError(
-                f"Blocks of {self.block_size_bytes} bytes are not possible.",
-                advice=f"Choose {MIN_MAX_BLOB_BYTES} to {MAX_MAX_BLOB_BYTES}, or 0 for the server's choice.",
-            )
+        check_block_size(self.block_size_bytes)
         for part, limit_bytes in limits_bytes.items():
             self._check_part(part, limit_bytes)
 
     def _check_part(self, part: Part, limit_bytes: int) -> None:
         size_bytes = self.size_bytes[part]
-        if size_bytes < 1:
+        if size_bytes < 1 and part not in OPTIONAL:
             raise InvalidInputError(f"The push announces no bytes for its {part.name.lower()}.")
         if size_bytes > limit_bytes:
             raise CapacityError(

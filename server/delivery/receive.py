@@ -8,8 +8,6 @@ from typing import BinaryIO, Self
 from common.errors import CapacityError, InvalidInputError
 from server.delivery.order import Part, PushOrder
 
-_ORDER = tuple(Part)
-
 
 class Receiving:
     """Writes chunks to the files of their parts; use as a context.
@@ -21,6 +19,7 @@ class Receiving:
 
     def __init__(self, order: PushOrder, folder: Path) -> None:
         self._order = order
+        self._parts = order.parts
         self._folder = folder
         self._at = -1
         self._missing_bytes = 0
@@ -38,10 +37,13 @@ class Receiving:
         """The chunk is in the part's file.
 
         Raises:
-            InvalidInputError: The part is out of turn, the one before is short, or this one grows too long.
+            InvalidInputError: The part was not announced or is out of turn, the one before is short, or this
+                one grows too long.
             CapacityError: The disk is full.
         """
-        index = _ORDER.index(part)
+        if part not in self._parts:
+            raise InvalidInputError(f"The push did not announce its {part.name.lower()}.")
+        index = self._parts.index(part)
         if index != self._at:
             self._turn_to(index)
         if len(data) > self._missing_bytes:
@@ -59,7 +61,7 @@ class Receiving:
         Raises:
             InvalidInputError: One is not.
         """
-        if self._at != len(_ORDER) - 1 or self._missing_bytes:
+        if self._at != len(self._parts) - 1 or self._missing_bytes:
             raise InvalidInputError(
                 f"The push ended after {self.done_bytes} of {self._order.total_bytes} bytes.",
                 advice="Push again.",
@@ -69,9 +71,9 @@ class Receiving:
 
     def _turn_to(self, index: int) -> None:
         if index != self._at + 1 or self._missing_bytes:
-            raise InvalidInputError(f"The push's {_ORDER[index].name.lower()} comes out of turn.")
+            raise InvalidInputError(f"The push's {self._parts[index].name.lower()} comes out of turn.")
         self._at = index
-        self._missing_bytes = self._order.size_bytes[_ORDER[index]]
+        self._missing_bytes = self._order.size_bytes[self._parts[index]]
         if self._file is not None:
             self._file.close()
             self._file = None

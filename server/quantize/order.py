@@ -7,10 +7,12 @@ from typing import Final
 
 from common.errors import InvalidInputError
 from common.nesting import check_levels
-from server.quantize.plan import DEFAULT_MAX_BLOB_BYTES
+from server.quantize.plan import DEFAULT_MAX_BLOB_BYTES, MAX_MAX_BLOB_BYTES, MIN_MAX_BLOB_BYTES
 
 MAX_PINS: Final = 256
 MAX_PATTERN_LENGTH: Final = 512
+_MAX_BUDGET_BYTES: Final = (1 << 63) - 1
+_CALIBRATED: Final = "calibrated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +22,19 @@ class Pin:
     Attributes:
         pattern: Matched against the names of tensors as the shell matches files (``fnmatch``), case matters.
         level: One of the version's levels.
+
+    Raises:
+        InvalidInputError: The pattern is empty, or no text that can be sent.
     """
 
     pattern: str
     level: int
+
+    def __post_init__(self) -> None:
+        if not self.pattern or any("\ud800" <= letter <= "\udfff" for letter in self.pattern):
+            raise InvalidInputError(
+                f"{self.pattern[:80]!r} is no pattern for names of tensors.", advice="Write e.g. 'encoder.*'."
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +83,33 @@ class Order:
                     f"The {what} names {level} bits, which is none of the levels {list(levels)}.",
                     advice="Name one of the version's levels.",
                 )
-        if self.budget_bytes < 0:
+        if not 0 <= self.budget_bytes <= _MAX_BUDGET_BYTES:
             raise InvalidInputError(f"A budget of {self.budget_bytes} bytes is none.")
         if not 0.0 <= self.min_fidelity <= 1.0:
             raise InvalidInputError(f"A least fidelity of {self.min_fidelity} is no cosine within 0..1.")
+
+
+def check_calibration_given(rounding: str, *, given: bool) -> None:
+    """Nothing, when a rounding mode has the samples that it needs.
+
+    Raises:
+        InvalidInputError: It has none.
+    """
+    if rounding == _CALIBRATED and not given:
+        raise InvalidInputError(
+            "Calibrated rounding needs calibration samples.",
+            advice="Give 32 to 512 samples (--calibration FILE.npz), or choose rounding auto or floor.",
+        )
+
+
+def check_block_size(size_bytes: int) -> None:
+    """Nothing, when blobs may have at most so many bytes.
+
+    Raises:
+        InvalidInputError: They may not.
+    """
+    if not MIN_MAX_BLOB_BYTES <= size_bytes <= MAX_MAX_BLOB_BYTES:
+        raise InvalidInputError(
+            f"Blocks of {size_bytes} bytes are not possible.",
+            advice=f"Choose {MIN_MAX_BLOB_BYTES} to {MAX_MAX_BLOB_BYTES}, or 0 for the server's choice.",
+        )

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from common.digest import sha256_hex
 from common.graph import codec
 from common.graph.build import build
-from common.graph.inputs import check_inputs
 from common.graph.model import Graph
 from common.graph.outputs import check_outputs
 from common.manifest import BlobRef, Block, Manifest
@@ -26,6 +25,7 @@ from server.quantize.level_source import LevelSource
 from server.quantize.order import Order
 from server.quantize.plan import State, plan
 from server.quantize.rounding import rounding
+from server.quantize.sample_checks import check_samples
 from server.quantize.samples import Samples
 from server.quantize.sizes import SizeMeter
 from server.quantize.spool import Spool, open_spool
@@ -63,7 +63,15 @@ class Quantized:
 
 
 def quantize(
-    graph: Graph, weights: Path, samples: Samples, order: Order, *, sink: Sink, report: Report
+    graph: Graph,
+    weights: Path,
+    samples: Samples,
+    order: Order,
+    *,
+    calibration: Samples | None = None,
+    evaluation: Samples | None = None,
+    sink: Sink,
+    report: Report,
 ) -> Quantized:
     """Every blob of the version is in the sink: blocks, graph, self-test. Blocks the thread.
 
@@ -73,6 +81,8 @@ def quantize(
             of all blobs is made beside it, and is gone afterwards.
         samples: Inputs, in the graph's order, to derive the self-test from.
         order: How to quantize.
+        calibration: Inputs by which weights are rounded; no labels.
+        evaluation: Inputs and labels by which top-1 is measured.
         sink: Takes each blob; one that two blocks share comes twice.
         report: Told of progress; what it raises ends the work.
 
@@ -82,7 +92,7 @@ def quantize(
         CapacityError: The disk is full.
     """
     check_levels(order.levels)
-    check_inputs(graph, dict(zip((item.name for item in graph.inputs), samples.inputs, strict=False)))
+    check_samples(graph, samples, calibration=calibration, evaluation=evaluation)
     with open_weights(weights) as file, open_spool(weights.parent) as spool:
         states = states_in_order(graph, file)
         meter = SizeMeter(order.levels)

@@ -14,12 +14,15 @@ from common.errors import InvalidInputError
 from server.delivery.order import DEFAULT_ROUNDING, Part, PushOrder
 from server.delivery.progress import Progress
 from server.delivery.publish import Publishing
+from server.quantize.order import MAX_PINS, Pin
 from server.rpc.convert import version_message
 
 _PARTS: Final[dict[int, Part]] = {
     publish_pb2.PUBLISH_PART_GRAPH: Part.GRAPH,
     publish_pb2.PUBLISH_PART_WEIGHTS: Part.WEIGHTS,
     publish_pb2.PUBLISH_PART_SAMPLES: Part.SAMPLES,
+    publish_pb2.PUBLISH_PART_CALIBRATION: Part.CALIBRATION,
+    publish_pb2.PUBLISH_PART_EVALUATION: Part.EVALUATION,
 }
 
 
@@ -65,10 +68,17 @@ class PublishServicer(publish_pb2_grpc.PublishServiceServicer):
                 Part.GRAPH: header.graph_size_bytes,
                 Part.WEIGHTS: header.weights_size_bytes,
                 Part.SAMPLES: header.samples_size_bytes,
+                Part.CALIBRATION: header.calibration_size_bytes,
+                Part.EVALUATION: header.evaluation_size_bytes,
             },
             min_agreement=header.min_agreement,
             block_size_bytes=header.block_size_bytes or self._block_size_bytes,
             refit=header.refit,
+            # One too many is enough to be refused; a header has room for a million.
+            pins=tuple(Pin(pin.pattern, pin.level) for pin in header.pins[: MAX_PINS + 1]),
+            first_last=header.first_last,
+            budget_bytes=header.budget_bytes,
+            min_fidelity=header.min_fidelity,
         )
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import safetensors.numpy
 from nestfleet.v1 import catalog_pb2, publish_pb2, publish_pb2_grpc
+from numpy.typing import NDArray
 
 from common.graph import codec
 from server.export.files import save_exported
@@ -21,13 +23,15 @@ from tests.support.models import tiny_net
 GRAPH = publish_pb2.PUBLISH_PART_GRAPH
 WEIGHTS = publish_pb2.PUBLISH_PART_WEIGHTS
 SAMPLES = publish_pb2.PUBLISH_PART_SAMPLES
+CALIBRATION = publish_pb2.PUBLISH_PART_CALIBRATION
+EVALUATION = publish_pb2.PUBLISH_PART_EVALUATION
 
 Parts = Mapping[publish_pb2.PublishPart.ValueType, bytes]
 
 
 @functools.cache
 def tiny_parts(seed: int = 0, width: int = 8) -> Parts:
-    """The three parts of a tiny net."""
+    """The parts of a tiny net that a push must have."""
     model, inputs = tiny_net(seed, width=width)
     exported = export_model(model, inputs)
     with tempfile.TemporaryDirectory() as folder:
@@ -37,6 +41,14 @@ def tiny_parts(seed: int = 0, width: int = 8) -> Parts:
     return {GRAPH: codec.to_zstd(exported.graph), WEIGHTS: weights, SAMPLES: samples}
 
 
+def sample_part(count: int, *, labels: NDArray[Any] | None = None, **changes: NDArray[Any]) -> bytes:
+    """A part of samples for the tiny net: ``count`` images; ``changes`` are further arrays, or others."""
+    arrays = {"input/0": np.random.default_rng(count).random((count, 1, 8, 8), np.float32)}
+    given = {} if labels is None else {"labels": labels}
+    part: bytes = safetensors.numpy.save(arrays | given | changes)
+    return part
+
+
 def header_for(parts: Parts, **fields: Any) -> publish_pb2.PublishRequest:
     header: dict[str, Any] = {
         "model": "tiny",
@@ -44,6 +56,8 @@ def header_for(parts: Parts, **fields: Any) -> publish_pb2.PublishRequest:
         "graph_size_bytes": len(parts[GRAPH]),
         "weights_size_bytes": len(parts[WEIGHTS]),
         "samples_size_bytes": len(parts[SAMPLES]),
+        "calibration_size_bytes": len(parts.get(CALIBRATION, b"")),
+        "evaluation_size_bytes": len(parts.get(EVALUATION, b"")),
     }
     return publish_pb2.PublishRequest(header=publish_pb2.PublishHeader(**(header | fields)))
 

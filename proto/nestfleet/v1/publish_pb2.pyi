@@ -33,6 +33,12 @@ class _PublishPartEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PublishPa
     """One safetensors file: every parameter, buffer and constant that the graph names."""
     PUBLISH_PART_SAMPLES: _PublishPart.ValueType  # 3
     """One safetensors file: self-test inputs "input/N", and, for an acceptance test, "labels"."""
+    PUBLISH_PART_CALIBRATION: _PublishPart.ValueType  # 4
+    """Optional. One safetensors file: inputs "input/N" by which weights are rounded, at most 512 samples, finite."""
+    PUBLISH_PART_EVALUATION: _PublishPart.ValueType  # 5
+    """Optional. One safetensors file: inputs "input/N" and "labels" by which top-1 is measured, at most 10000
+    samples, finite.
+    """
 
 class PublishPart(_PublishPart, metaclass=_PublishPartEnumTypeWrapper): ...
 
@@ -43,7 +49,39 @@ PUBLISH_PART_WEIGHTS: PublishPart.ValueType  # 2
 """One safetensors file: every parameter, buffer and constant that the graph names."""
 PUBLISH_PART_SAMPLES: PublishPart.ValueType  # 3
 """One safetensors file: self-test inputs "input/N", and, for an acceptance test, "labels"."""
+PUBLISH_PART_CALIBRATION: PublishPart.ValueType  # 4
+"""Optional. One safetensors file: inputs "input/N" by which weights are rounded, at most 512 samples, finite."""
+PUBLISH_PART_EVALUATION: PublishPart.ValueType  # 5
+"""Optional. One safetensors file: inputs "input/N" and "labels" by which top-1 is measured, at most 10000
+samples, finite.
+"""
 Global___PublishPart: _TypeAlias = PublishPart  # noqa: Y015
+
+@_typing.final
+class Pin(_message.Message):
+    """Tensors that never run below a level. Set by the client."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATTERN_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    pattern: _builtins.str
+    """Matched against the names of tensors as a shell matches files; at most 512 characters."""
+    level: _builtins.int
+    """One of the version's levels."""
+    def __init__(
+        self,
+        *,
+        pattern: _builtins.str = ...,
+        level: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["level", b"level", "pattern", b"pattern"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pin: _TypeAlias = Pin  # noqa: Y015
 
 @_typing.final
 class PublishHeader(_message.Message):
@@ -60,9 +98,15 @@ class PublishHeader(_message.Message):
     MIN_AGREEMENT_FIELD_NUMBER: _builtins.int
     BLOCK_SIZE_BYTES_FIELD_NUMBER: _builtins.int
     REFIT_FIELD_NUMBER: _builtins.int
+    CALIBRATION_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    EVALUATION_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    PINS_FIELD_NUMBER: _builtins.int
+    FIRST_LAST_FIELD_NUMBER: _builtins.int
+    BUDGET_BYTES_FIELD_NUMBER: _builtins.int
+    MIN_FIDELITY_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     rounding: _builtins.str
-    """Rounding mode; empty means "floor"."""
+    """Rounding mode; empty means "floor". "calibrated" needs the calibration part."""
     graph_size_bytes: _builtins.int
     """Exact sizes of the parts that follow; the server refuses more than its limits before the first byte."""
     weights_size_bytes: _builtins.int
@@ -75,9 +119,22 @@ class PublishHeader(_message.Message):
     """Whether part-bit levels get the scale and offset nearest to the float weights, where the mode leaves the
     choice; "floor" always does it.
     """
+    calibration_size_bytes: _builtins.int
+    """Exact sizes of the optional parts; 0 where there is none."""
+    evaluation_size_bytes: _builtins.int
+    first_last: _builtins.int
+    """Level of the first and the last weight in order of use; 0: as the others."""
+    budget_bytes: _builtins.int
+    """What all bases together may take; blocks get a higher base while they fit. 0: every base at the lowest level."""
+    min_fidelity: _builtins.float
+    """Least mean cosine, at the lowest level, to the outputs of the floats, 0..1; below it nothing is published."""
     @_builtins.property
     def levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Ascending bit-widths within 2..8, at least one."""
+
+    @_builtins.property
+    def pins(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pin]:
+        """At most 256. Of several that match one tensor, the last counts."""
 
     def __init__(
         self,
@@ -91,10 +148,16 @@ class PublishHeader(_message.Message):
         min_agreement: _builtins.float = ...,
         block_size_bytes: _builtins.int = ...,
         refit: _builtins.bool = ...,
+        calibration_size_bytes: _builtins.int = ...,
+        evaluation_size_bytes: _builtins.int = ...,
+        pins: _abc.Iterable[Global___Pin] | None = ...,
+        first_last: _builtins.int = ...,
+        budget_bytes: _builtins.int = ...,
+        min_fidelity: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_size_bytes", b"block_size_bytes", "graph_size_bytes", b"graph_size_bytes", "levels", b"levels", "min_agreement", b"min_agreement", "model", b"model", "refit", b"refit", "rounding", b"rounding", "samples_size_bytes", b"samples_size_bytes", "weights_size_bytes", b"weights_size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_size_bytes", b"block_size_bytes", "budget_bytes", b"budget_bytes", "calibration_size_bytes", b"calibration_size_bytes", "evaluation_size_bytes", b"evaluation_size_bytes", "first_last", b"first_last", "graph_size_bytes", b"graph_size_bytes", "levels", b"levels", "min_agreement", b"min_agreement", "min_fidelity", b"min_fidelity", "model", b"model", "pins", b"pins", "refit", b"refit", "rounding", b"rounding", "samples_size_bytes", b"samples_size_bytes", "weights_size_bytes", b"weights_size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -158,7 +221,7 @@ class PublishProgress(_message.Message):
     DONE_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
     step: _builtins.str
-    """"receive", "quantize", "self-test" or "store"."""
+    """"receive", "calibrate", "quantize", "self-test", "fidelity" or "store"."""
     done: _builtins.int
     total: _builtins.int
     def __init__(

@@ -47,7 +47,8 @@ class PublishServiceServicer:
     """
 
     def Publish(self, request_iterator, context):
-        """The client streams one header and then the parts in the order of PublishPart, in chunks of at most 1 MiB.
+        """The client streams one header and then the parts in the order of PublishPart, in chunks of at most 1 MiB. Parts
+        that are optional may be announced with 0 bytes; no chunk of them follows then.
         The server streams progress while it quantizes, and the version as its last message. A stream that ends
         early, in either direction, publishes nothing.
         """

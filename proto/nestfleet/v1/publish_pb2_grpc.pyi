@@ -34,7 +34,8 @@ class PublishServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> PublishServiceAsyncStub: ...
     Publish: _grpc.StreamStreamMultiCallable[_publish_pb2.PublishRequest, _publish_pb2.PublishResponse]
-    """The client streams one header and then the parts in the order of PublishPart, in chunks of at most 1 MiB.
+    """The client streams one header and then the parts in the order of PublishPart, in chunks of at most 1 MiB. Parts
+    that are optional may be announced with 0 bytes; no chunk of them follows then.
     The server streams progress while it quantizes, and the version as its last message. A stream that ends
     early, in either direction, publishes nothing.
     """
@@ -45,7 +46,8 @@ class PublishServiceAsyncStub(PublishServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Publish: _aio.StreamStreamMultiCallable[_publish_pb2.PublishRequest, _publish_pb2.PublishResponse]  # type: ignore[assignment]
-    """The client streams one header and then the parts in the order of PublishPart, in chunks of at most 1 MiB.
+    """The client streams one header and then the parts in the order of PublishPart, in chunks of at most 1 MiB. Parts
+    that are optional may be announced with 0 bytes; no chunk of them follows then.
     The server streams progress while it quantizes, and the version as its last message. A stream that ends
     early, in either direction, publishes nothing.
     """
@@ -59,7 +61,8 @@ class PublishServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_publish_pb2.PublishRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_publish_pb2.PublishResponse], _abc.AsyncIterator[_publish_pb2.PublishResponse]]:
-        """The client streams one header and then the parts in the order of PublishPart, in chunks of at most 1 MiB.
+        """The client streams one header and then the parts in the order of PublishPart, in chunks of at most 1 MiB. Parts
+        that are optional may be announced with 0 bytes; no chunk of them follows then.
         The server streams progress while it quantizes, and the version as its last message. A stream that ends
         early, in either direction, publishes nothing.
         """

@@ -167,6 +167,34 @@ async def test_an_acceptance_test_travels_with_the_version(
     assert (await operator.run("push", saved, "--name", "digits", *options)).code == 0
 
 
+async def test_samples_pins_and_a_budget_are_pushed(operator: Operator, saved: Path, tmp_path: Path) -> None:
+    images = np.random.default_rng(0).random((40, 1, 8, 8))
+    np.savez_compressed(tmp_path / "calibration.npz", image=images)
+    np.savez(tmp_path / "evaluation.npz", labels=np.arange(40, dtype=np.uint8) % 10, picture=images)
+    options = ("--calibration", tmp_path / "calibration.npz", "--evaluate", tmp_path / "evaluation.npz")
+    bounds = ("--first-last", "8", "--budget-bytes", "1MiB", "--min-fidelity", "0.01")
+    pushed = await operator.run(
+        "push", saved, "--name", "digits", *options, "--pin", "*=4", *bounds, "--json"
+    )
+    assert (pushed.code, pushed.json["ref"]["version"]) == (0, 1)
+
+
+async def test_samples_that_the_model_does_not_take_are_refused_by_name(
+    operator: Operator, saved: Path, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "a.npz", labels=np.zeros(2, np.int64), image=np.zeros((2, 1, 8, 9)))
+    outcomes = [
+        await operator.run("push", saved, "--name", "digits", option, tmp_path / "a.npz", "--json")
+        for option in ("--calibration", "--evaluate")
+    ]
+    assert [(outcome.code, outcome.out) for outcome in outcomes] == [(1, ""), (1, "")]
+    assert (
+        "takes the inputs ['image'], and the calibration samples have ['image', 'labels']" in outcomes[0].err
+    )
+    assert "evaluation samples do not fit the model" in outcomes[1].err
+    assert "[2, 1, 8, 9], expected [batch, 1, 8, 8]" in outcomes[1].err
+
+
 async def test_a_picture_is_drawn(operator: Operator, tmp_path: Path) -> None:
     picture = tmp_path / "savings.png"
     drawn = await operator.run("savings", "--plot", picture, "--json")

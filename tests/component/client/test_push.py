@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import torch
@@ -127,3 +127,53 @@ async def test_samples_of_another_shape_are_refused_before_anything_is_sent(
             await asyncio.to_thread(
                 push_folder, saved, Publication("digits", acceptance=acceptance), server=server.addresses.grpc
             )
+
+
+async def test_calibration_evaluation_and_options_reach_the_server(tmp_path: Path) -> None:
+    model, inputs = tiny_net()
+    images = torch.rand(70, 1, 8, 8)
+    options: dict[str, Any] = {
+        "calibration": images.double(),
+        "evaluation": (images, torch.zeros(70, dtype=torch.int32)),
+        "pins": {"*": 4, "hidden.*": 8},
+        "first_last": 8,
+        "budget_bytes": 1 << 20,
+        "min_fidelity": 0.01,
+    }
+    async with running_server(tmp_path) as server:
+        address = server.addresses.grpc
+        version = await asyncio.to_thread(push, model, inputs, name="digits", server=address, **options)
+    assert version.ref.version == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"calibration": torch.zeros(2, 1, 8, 7)}, "calibration samples do not fit"),
+        ({"calibration": torch.full((2, 1, 8, 8), torch.nan)}, "Sample 0 of the calibration"),
+        ({"evaluation": (torch.zeros(2, 1, 8, 8), [1, -2])}, "Label 1 .* is -2"),
+    ],
+)
+async def test_samples_that_cannot_be_used_are_refused_before_anything_is_sent(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    steps: list[str] = []
+
+    def note(step: str, _done: int, _total: int) -> None:
+        steps.append(step)
+
+    async with running_server(tmp_path) as server:
+        address = server.addresses.grpc
+        with pytest.raises(InvalidInputError, match=message):
+            await asyncio.to_thread(
+                push, *tiny_net(), name="digits", server=address, on_progress=note, **options
+            )
+    assert set(steps) == {"export"}
+
+
+async def test_what_is_wrong_with_labels_is_said_before_the_model_is_exported() -> None:
+    model, inputs = tiny_net()
+    with pytest.raises(InvalidInputError, match="labels in the evaluation samples are float32"):
+        push(model, inputs, name="digits", server="127.0.0.1:1", evaluation=(inputs, torch.zeros(4)))
+    with pytest.raises(InvalidInputError, match="labels in the acceptance samples are float32"):
+        push(model, inputs, name="digits", server="127.0.0.1:1", self_test=(inputs, torch.zeros(4)))

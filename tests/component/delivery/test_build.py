@@ -8,7 +8,7 @@ import pytest
 
 from common.errors import ConflictError
 from server.delivery.build import Building
-from server.delivery.order import Part, PushOrder
+from server.delivery.order import OPTIONAL, Part, PushOrder
 from server.quantize.plan import DEFAULT_MAX_BLOB_BYTES
 from server.registry.repository import Registry
 from server.storage.garbage import collect
@@ -21,7 +21,9 @@ FAR_FUTURE_MS = 1 << 42
 def test_a_collection_that_outruns_a_push_costs_the_push_and_no_more(tmp_path: Path) -> None:
     for part, number in ((Part.GRAPH, GRAPH), (Part.WEIGHTS, WEIGHTS), (Part.SAMPLES, SAMPLES)):
         (tmp_path / part.value).write_bytes(tiny_parts()[number])
-    sizes = {part: (tmp_path / part.value).stat().st_size for part in Part}
+    sizes = dict.fromkeys(Part, 0) | {
+        part: (tmp_path / part.value).stat().st_size for part in Part if part not in OPTIONAL
+    }
     order = PushOrder("tiny", (4, 8), "floor", sizes, 0.0, DEFAULT_MAX_BLOB_BYTES)
     registry = Registry.open(f"sqlite:///{tmp_path / 'registry.sqlite'}")
     store = open_blob_store("memory://")

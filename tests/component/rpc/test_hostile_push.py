@@ -12,10 +12,22 @@ from typing import Any
 import grpc
 import pytest
 import zstandard
+from nestfleet.v1 import publish_pb2
 
 from common.manifest import canonical_json
 from common.rpc_status import CODE_KEY
-from tests.support.pushes import GRAPH, WEIGHTS, Parts, chunks_of, header_for, push, responses, tiny_parts
+from tests.support.pushes import (
+    CALIBRATION,
+    EVALUATION,
+    GRAPH,
+    WEIGHTS,
+    Parts,
+    chunks_of,
+    header_for,
+    push,
+    responses,
+    tiny_parts,
+)
 from tests.support.server import RunningServer, running_server
 
 # A graph as it is written: inputs, states, nodes, outputs.
@@ -93,6 +105,13 @@ async def test_a_hostile_graph(
     assert why in message
 
 
+def _stating(dtype: str, shape: list[int], size_bytes: int) -> bytes:
+    """A safetensors file with one input that says so of itself."""
+    tensor = {"dtype": dtype, "shape": shape, "data_offsets": [0, size_bytes]}
+    header = json.dumps({"input/0": tensor}).encode()
+    return struct.pack("<Q", len(header)) + header + bytes(size_bytes)
+
+
 async def test_headers_that_lie(server: RunningServer) -> None:
     parts = tiny_parts()
     bomb = zstandard.ZstdCompressor().compress(bytes(1 << 27))
@@ -100,6 +119,13 @@ async def test_headers_that_lie(server: RunningServer) -> None:
     cases: list[tuple[Parts, dict[str, Any], str]] = [
         (parts, {"levels": (4,) * 100_000}, "100000 levels"),
         (parts, {"graph_size_bytes": (1 << 64) - 1}, "this server takes"),
+        (parts, {"calibration_size_bytes": (1 << 64) - 1}, "this server takes"),
+        (parts, {"evaluation_size_bytes": 1}, "ended after"),
+        (parts, {"pins": [publish_pb2.Pin(pattern="*", level=8)] * 300_000}, "256 of 512 characters"),
+        (parts, {"pins": [publish_pb2.Pin(pattern="*" * (1 << 20), level=8)]}, "256 of 512 characters"),
+        ({**parts, CALIBRATION: struct.pack("<Q", 1 << 62) + b"{}"}, {}, "header too large"),
+        ({**parts, EVALUATION: _stating("F32", [1 << 62, 1 << 62], 4)}, {}, "no safetensors file"),
+        ({**parts, EVALUATION: _stating("BF16", [1], 2)}, {}, "no safetensors file"),
         ({**parts, GRAPH: bomb}, {}, "more than"),
         ({**parts, WEIGHTS: struct.pack("<Q", 1 << 62) + b"{}"}, {}, "header too large"),
         ({**parts, WEIGHTS: parts[WEIGHTS][:-1]}, {}, "not fully covered"),

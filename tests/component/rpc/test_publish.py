@@ -18,6 +18,8 @@ from common.manifest import from_json
 from common.rpc_status import CODE_KEY
 from server.storage.object_store import open_blob_store
 from tests.support.pushes import (
+    CALIBRATION,
+    EVALUATION,
     GRAPH,
     SAMPLES,
     WEIGHTS,
@@ -26,6 +28,7 @@ from tests.support.pushes import (
     header_for,
     push,
     responses,
+    sample_part,
     tiny_parts,
 )
 from tests.support.server import RunningServer, running_server
@@ -106,6 +109,14 @@ async def test_a_push_says_how_weights_are_rounded(server: RunningServer) -> Non
         ({"block_size_bytes": 1}, "invalid_input", "not possible"),
         ({"graph_size_bytes": 0}, "invalid_input", "no bytes for its graph"),
         ({"weights_size_bytes": 1 << 50}, "capacity", "this server takes"),
+        ({"calibration_size_bytes": (1 << 30) + 1}, "capacity", "max_calibration_bytes"),
+        ({"evaluation_size_bytes": (1 << 31) + 1}, "capacity", "max_evaluation_bytes"),
+        ({"rounding": "calibrated"}, "invalid_input", "needs calibration samples"),
+        ({"pins": [publish_pb2.Pin(pattern="*", level=5)]}, "invalid_input", "'*' names 5 bits"),
+        ({"pins": [publish_pb2.Pin(level=8)]}, "invalid_input", "no pattern"),
+        ({"first_last": 5}, "invalid_input", "names 5 bits"),
+        ({"budget_bytes": 1 << 63}, "invalid_input", "A budget of 9223372036854775808 bytes"),
+        ({"min_fidelity": float("nan")}, "invalid_input", "least fidelity"),
     ],
 )
 async def test_a_bad_header_is_refused_before_the_first_byte(
@@ -114,6 +125,28 @@ async def test_a_bad_header_is_refused_before_the_first_byte(
     error = await refusal(server, header_for(tiny_parts(), **fields))
     assert why in str(error.details())
     assert dict(error.trailing_metadata() or ())[CODE_KEY] == code
+
+
+async def test_samples_for_calibration_and_evaluation_may_come_too(server: RunningServer) -> None:
+    calibration, evaluation = sample_part(32), sample_part(100, labels=np.zeros(100, np.int32))
+    for extra in (
+        {CALIBRATION: calibration},
+        {EVALUATION: evaluation},
+        {CALIBRATION: calibration, EVALUATION: evaluation},
+    ):
+        parts = {**tiny_parts(), **extra}
+        answers = await responses(server.addresses.grpc, header_for(parts), *chunks_of(parts))
+        received = [answer.progress for answer in answers if answer.progress.step == "receive"]
+        assert received[0].total == sum(map(len, parts.values()))
+        assert answers[-1].version.ref.model == "tiny"
+
+
+async def test_the_disk_must_have_room_for_all_samples(tmp_path: Path) -> None:
+    free_bytes = shutil.disk_usage(tmp_path).free
+    async with running_server(tmp_path, max_evaluation_bytes=2 * free_bytes) as server:
+        error = await refusal(server, header_for(tiny_parts(), evaluation_size_bytes=free_bytes + (1 << 30)))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert "of disk" in str(error.details())
 
 
 async def test_a_disk_with_too_little_room_is_refused_before_the_first_byte(tmp_path: Path) -> None:
@@ -131,12 +164,17 @@ def _swapped(parts: Parts) -> list[publish_pb2.PublishRequest]:
 async def test_parts_must_come_in_order_and_exact(server: RunningServer) -> None:
     parts = tiny_parts()
     header, chunks = header_for(parts), list(chunks_of(parts))
+    extra = {**parts, CALIBRATION: sample_part(1), EVALUATION: sample_part(1, labels=np.zeros(1, np.int64))}
+    swapped = {**parts, EVALUATION: extra[EVALUATION], CALIBRATION: extra[CALIBRATION]}
     streams = {
         "starts with its header": chunks,
         "ended after": [header, *chunks[:-1]],
         "longer than announced": [header, *chunks, chunks[-1]],
         "out of turn": [header, *_swapped(parts)],
         "chunks of known parts": [header, header],
+        "not announce its calibration": [header, *chunks_of(extra)],
+        "evaluation comes out of turn": [header_for(extra), *chunks_of(swapped)],
+        "push ended after": [header_for(extra), *chunks],
     }
     for why, requests in streams.items():
         error = await refusal(server, *requests)
@@ -164,6 +202,42 @@ async def test_parts_that_are_damaged_or_do_not_belong_together(server: RunningS
         error = await refusal(server, header_for(broken), *chunks_of(broken))
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, error.details()
         assert why in str(error.details())
+
+
+NOT_FINITE = np.zeros((3, 1, 8, 8), np.float32)
+NOT_FINITE[2, 0, 7, 7] = np.nan
+
+
+@pytest.mark.parametrize(
+    ("part", "data", "why"),
+    [
+        (CALIBRATION, b"PK\x03\x04" * 9, "calibration samples are no safetensors file"),
+        (EVALUATION, b"\x80\x04cos\nsystem\n(S'false'\ntR.", "evaluation samples are no safetensors file"),
+        (CALIBRATION, sample_part(0), "The calibration samples need one axis 0"),
+        (CALIBRATION, sample_part(513), "513 calibration samples and 512 are allowed"),
+        (CALIBRATION, sample_part(2, labels=np.zeros(2, np.int64)), "calibration samples have labels"),
+        (CALIBRATION, sample_part(2, **{"input/0": NOT_FINITE}), "Sample 2 of the calibration samples"),
+        (CALIBRATION, sample_part(2, **{"input/0": NOT_FINITE[..., :7]}), "[3, 1, 8, 7]"),
+        (CALIBRATION, sample_part(2, **{"input/0": NOT_FINITE.astype(np.float64)}), "is float64"),
+        (CALIBRATION, sample_part(2, **{"input/1": np.zeros(2)}), "have 2 arrays"),
+        (EVALUATION, sample_part(2), "evaluation samples have no labels"),
+        (
+            EVALUATION,
+            sample_part(2, labels=np.zeros(3, np.int64)),
+            "labels of the evaluation samples must be one whole number per sample",
+        ),
+        (EVALUATION, sample_part(2, labels=np.zeros(2, np.float32)), "one whole number per sample"),
+        (EVALUATION, sample_part(2, labels=np.array([0, -1])), "Label 1 of the evaluation samples is -1"),
+        (EVALUATION, sample_part(10_001, labels=np.zeros(10_001, np.int64)), "10001 evaluation samples"),
+    ],
+)
+async def test_samples_that_cannot_be_used_are_refused(
+    server: RunningServer, part: publish_pb2.PublishPart.ValueType, data: bytes, why: str
+) -> None:
+    broken = {**tiny_parts(), part: data}
+    error = await refusal(server, header_for(broken), *chunks_of(broken))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT, error.details()
+    assert why in str(error.details())
 
 
 async def test_a_client_that_goes_away_publishes_nothing(server: RunningServer, tmp_path: Path) -> None:

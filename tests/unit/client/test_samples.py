@@ -10,19 +10,22 @@ import torch
 
 from common.errors import InvalidInputError
 from common.graph.model import Graph, Input
-from server.client.publication import Acceptance, Arrays
-from server.client.samples import write_samples
+from server.client.publication import Acceptance, Arrays, Evaluation, Publication
+from server.client.samples import write_sample_files
 
 ONE = Graph((Input("image", "float32", (None, 2)),), (), (), ())
 TWO = Graph((Input("ids", "int64", (None, 3)), Input("mask", "int64", (None, 3))), (), (), ())
 LABELS = np.array([1, 0], np.int64)
+EXAMPLE = np.zeros((1, 2), np.float32)
 
 
 def written(
     folder: Path, graph: Graph, examples: Arrays, acceptance: Acceptance | None = None
 ) -> dict[str, Any]:
-    write_samples(folder / "samples", graph, examples, acceptance)
-    return dict(safetensors.numpy.load_file(folder / "samples"))
+    publication = Publication("digits", acceptance=acceptance)
+    files = write_sample_files(folder, graph, examples, publication)
+    assert (files.calibration, files.evaluation) == (None, None)
+    return dict(safetensors.numpy.load_file(files.samples))
 
 
 def test_examples_become_the_self_tests_inputs(tmp_path: Path) -> None:
@@ -62,8 +65,8 @@ def test_a_view_with_strides_is_written_as_it_reads(tmp_path: Path) -> None:
         (TWO, Acceptance({"ids": np.zeros((2, 3)), "x": np.zeros((2, 3))}, LABELS), "takes the inputs"),
         (TWO, Acceptance([np.zeros((2, 3))] * 2, LABELS), "is float64, expected int64"),
         (ONE, Acceptance([np.zeros((2, 9))], LABELS), r"has the shape \[2, 9\], expected \[batch, 2\]"),
-        (ONE, Acceptance([np.zeros((3, 2))], LABELS), "2 labels for 3 samples"),
-        (ONE, Acceptance([np.zeros((65, 2))], np.zeros(65, np.int64)), "at most 64"),
+        (ONE, Acceptance([np.zeros((3, 2))], LABELS), "2 labels for 3 acceptance samples"),
+        (ONE, Acceptance([np.zeros((65, 2))], np.zeros(65, np.int64)), "65 acceptance samples and 64"),
     ],
 )
 def test_samples_that_do_not_fit_are_refused(
@@ -72,3 +75,53 @@ def test_samples_that_do_not_fit_are_refused(
     with pytest.raises(InvalidInputError, match=message):
         written(tmp_path, graph, [], acceptance)
     assert not list(tmp_path.iterdir())
+
+
+def test_calibration_and_evaluation_get_files_of_their_own(tmp_path: Path) -> None:
+    publication = Publication(
+        "digits",
+        rounding="calibrated",
+        calibration=torch.ones(512, 2, dtype=torch.float64),
+        evaluation=Evaluation({"any": np.zeros((100, 2))}, [7] * 100),  # type: ignore[arg-type]
+    )
+    files = write_sample_files(tmp_path, ONE, [EXAMPLE], publication)
+    assert files.calibration is not None
+    assert files.evaluation is not None
+    calibration = safetensors.numpy.load_file(files.calibration)
+    evaluation = safetensors.numpy.load_file(files.evaluation)
+    assert {name: array.shape for name, array in calibration.items()} == {"input/0": (512, 2)}
+    assert calibration["input/0"].dtype == np.float32
+    assert {name: array.shape for name, array in evaluation.items()} == {
+        "input/0": (100, 2),
+        "labels": (100,),
+    }
+    assert evaluation["labels"].dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"calibration": np.zeros((2, 9))}, r"calibration samples do not fit .* \[2, 9\]"),
+        ({"calibration": np.zeros((2, 2), np.complex64)}, "is complex64, expected float32"),
+        ({"calibration": np.zeros((513, 2))}, "513 calibration samples and 512"),
+        ({"calibration": np.array([[0, 0], [1, np.nan]])}, "Sample 1 of the calibration .* 'image'"),
+        ({"calibration": np.array([[0, 1e300]])}, "Sample 0 of the calibration .* infinity"),
+        ({"calibration": np.zeros((0, 2))}, "calibration samples need .* at least 1"),
+        ({"calibration": np.zeros(())}, "axis 0"),
+        ({"calibration": []}, "takes the inputs"),
+        ({"calibration": {"image": EXAMPLE, "labels": LABELS}}, "takes the inputs"),
+        ({"evaluation": Evaluation(np.zeros((2, 9)), LABELS)}, r"evaluation samples do not fit .* \[2, 9\]"),
+        ({"evaluation": Evaluation(np.zeros((3, 2)), LABELS)}, "2 labels for 3 evaluation samples"),
+        ({"evaluation": Evaluation(np.zeros((2, 2)), -LABELS)}, "Label 0 .* is -1"),
+        ({"evaluation": Evaluation(np.full((2, 2), np.inf), LABELS)}, "Sample 0 of the evaluation"),
+        (
+            {"evaluation": Evaluation(np.zeros((10_001, 2)), np.zeros(10_001, np.int64))},
+            "10001 evaluation samples and 10000",
+        ),
+    ],
+)
+def test_samples_that_cannot_be_used_are_refused(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=message):
+        write_sample_files(tmp_path, ONE, [EXAMPLE], Publication("digits", **options))

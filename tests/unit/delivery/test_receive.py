@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from common.errors import InvalidInputError
-from server.delivery.order import Part, PushOrder
+from server.delivery.order import OPTIONAL, Part, PushOrder
 from server.delivery.receive import Receiving
 
 
 def order_for(parts: dict[Part, bytes]) -> PushOrder:
-    sizes = {part: len(data) for part, data in parts.items()}
+    sizes = dict.fromkeys(Part, 0) | {part: len(data) for part, data in parts.items()}
     return PushOrder("digits", (4, 8), "floor", sizes, 0.0, 1 << 20)
 
 
@@ -23,9 +23,11 @@ def cut(part: Part, data: bytes, places: list[int]) -> list[tuple[Part, bytes]]:
     return [(part, data[start:stop]) for start, stop in pairwise(edges)]
 
 
-PARTS = st.tuples(*(st.binary(min_size=1, max_size=200) for _ in Part)).map(
-    lambda contents: dict(zip(Part, contents, strict=True))
-)
+CONTENT = st.binary(min_size=1, max_size=200)
+PARTS = st.fixed_dictionaries(
+    {part: CONTENT for part in Part if part not in OPTIONAL},
+    optional=dict.fromkeys(OPTIONAL, CONTENT),
+).map(lambda parts: {part: parts[part] for part in Part if part in parts})
 PLACES = st.lists(st.integers(0, 1000), max_size=5)
 
 
@@ -37,7 +39,8 @@ def test_parts_arrive_whole_however_they_are_cut(parts: dict[Part, bytes], place
                 for chunk in cut(part, data, places):
                     receiving.write(*chunk)
             receiving.finish()
-            assert {part: (Path(folder) / part.value).read_bytes() for part in Part} == parts
+            assert {part: (Path(folder) / part.value).read_bytes() for part in parts} == parts
+            assert len(list(Path(folder).iterdir())) == len(parts)
         assert receiving.done_bytes == sum(map(len, parts.values()))
 
 
@@ -77,3 +80,14 @@ def test_an_empty_chunk_changes_nothing(tmp_path: Path) -> None:
             receiving.write(part, data)
             receiving.write(part, b"")
         receiving.finish()
+
+
+@pytest.mark.parametrize("data", [b"", b"x"])
+@pytest.mark.parametrize("part", OPTIONAL)
+def test_a_part_that_was_not_announced_is_refused(tmp_path: Path, part: Part, data: bytes) -> None:
+    parts: dict[Part, bytes] = {other: b"ab" for other in Part if other not in OPTIONAL}
+    with Receiving(order_for(parts), tmp_path) as receiving:
+        for chunk in parts.items():
+            receiving.write(*chunk)
+        with pytest.raises(InvalidInputError, match=f"did not announce its {part.name.lower()}"):
+            receiving.write(part, data)

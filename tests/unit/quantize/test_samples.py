@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +49,6 @@ def test_samples_come_in_the_order_of_their_numbers(tmp_path: Path) -> None:
         ({"input/0": PIXELS, "other": TOKENS}, "Name them input/0"),
         ({"input/0": PIXELS, "labels": np.zeros(3, np.int64)}, "one whole number per sample"),
         ({"input/0": PIXELS, "labels": np.zeros(4, np.float32)}, "one whole number per sample"),
-        ({"input/0": np.zeros((65, 1)), "labels": np.zeros(65, np.int64)}, "65 samples and 64 are allowed"),
     ],
 )
 def test_unsound_samples_are_refused(tmp_path: Path, arrays: dict[str, NDArray[Any]], message: str) -> None:
@@ -55,9 +56,19 @@ def test_unsound_samples_are_refused(tmp_path: Path, arrays: dict[str, NDArray[A
         read_samples(written(tmp_path, arrays))
 
 
-def test_a_file_that_is_no_container_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("data", [b"", b"hello", b"PK\x03\x04", b"\xff" * 99, b"\x80\x04cos\nsystem\n."])
+def test_a_file_that_is_no_container_is_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "samples.safetensors"
-    path.write_bytes(b"hello")
+    path.write_bytes(data)
+    with pytest.raises(InvalidInputError, match="The calibration samples are no safetensors file"):
+        read_samples(path, what="calibration samples")
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F8_E4M3", "F8_E5M2", "F8_E8M0", "C64", "F4", "X9"])
+def test_a_type_that_no_input_has_is_refused(tmp_path: Path, dtype: str) -> None:
+    header = json.dumps({"input/0": {"dtype": dtype, "shape": [2, 1], "data_offsets": [0, 4]}}).encode()
+    path = tmp_path / "samples.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(4))
     with pytest.raises(InvalidInputError, match="no safetensors file"):
         read_samples(path)
 
