@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,15 +62,21 @@ def passing_states(graph: Graph) -> frozenset[str]:
     They may share memory: neither the runner nor a view keeps one longer.
     """
     quantized = set(quantizable_states(graph))
-    asked = [(index, name) for index, node in enumerate(graph.nodes) for name in _states(node) & quantized]
+    asked = [(index, name) for index, node in enumerate(graph.nodes) for name in _asked_by(node, quantized)]
     times = Counter(name for _, name in asked)
-    nexts = [index for index, _ in asked[1:]] + [len(graph.nodes)]
+    nexts = (*(index for index, _ in asked[1:]), len(graph.nodes))
     found = graph_readings(graph)
     return frozenset(
         name
-        for (_, name), next_asked in zip(asked, nexts, strict=True)
+        for (_, name), next_asked in zip(asked, nexts, strict=False)
         if times[name] == 1 and _last(found[name]) < next_asked
     )
+
+
+def _asked_by(node: Node, names: AbstractSet[str]) -> tuple[str, ...]:
+    """Those of the names that a node asks for, in the order of its arguments."""
+    states = (item.name for item in node.references() if isinstance(item, StateRef))
+    return tuple(dict.fromkeys(name for name in states if name in names))
 
 
 def _last(readings: Sequence[Reading]) -> int:

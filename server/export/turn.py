@@ -98,17 +98,24 @@ def _suits(shape: tuple[int, ...], operands: Sequence[tuple[Operand, int]]) -> b
 
 
 def _candidates(shape: tuple[int, ...], first: Operand) -> Iterator[Turn]:
-    """Turns that would suit an operand, and those that put one axis of the state first."""
+    """Turns that would suit an operand: one for all of a state, one for a part of it, as of a stack."""
     rows = [run for axis in first.rows for run in axis]
     runs = [*rows, *(run for axis in first.columns for run in axis)]
-    atoms = sorted((run for run in runs if run[0] > 1), key=lambda run: -run[1])
+    atoms = sorted(runs, key=lambda run: -run[1])
     if _cover(atoms, math.prod(shape)):
-        order = tuple(atoms.index(run) for run in runs if run[0] > 1)
+        order = tuple(atoms.index(run) for run in runs)
         yield Turn(shape, tuple(size for size, _ in atoms), order, first.stored_shape)
-    for axis in range(len(shape)):
-        rest = [other for other in range(len(shape)) if other != axis]
-        stored = (shape[axis], math.prod(shape) // shape[axis])
-        yield Turn(shape, shape, (axis, *rest), stored)
+    columns = [axis for axis in range(len(shape)) if _reaches(runs[len(rows) :], shape, axis)]
+    others = [axis for axis in range(len(shape)) if axis not in columns]
+    sizes = tuple(shape[axis] for axis in columns)
+    flat = sizes if first.kind == "convolution" else (math.prod(sizes),)
+    yield Turn(shape, shape, (*others, *columns), (math.prod(shape[axis] for axis in others), *flat))
+
+
+def _reaches(runs: Sequence[Run], shape: tuple[int, ...], axis: int) -> bool:
+    """Whether stepping through the runs means stepping along an axis of the state."""
+    stride = math.prod(shape[axis + 1 :])
+    return any(stride < step * size and step < stride * shape[axis] for size, step in runs)
 
 
 def _cover(atoms: Sequence[Run], count: int) -> bool:
