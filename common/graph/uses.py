@@ -2,34 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias
 
-from common.graph.model import Graph, Node, StateRef, references
-
-Kind: TypeAlias = Literal["linear", "convolution", "embedding", "other"]
-
-# Operator to the kind and the position of its weight, whose axis 0 is the output channel (or the word).
-_WEIGHTS: Final[dict[str, tuple[Kind, int]]] = {
-    "aten.linear.default": ("linear", 1),
-    "aten.convolution.default": ("convolution", 1),
-    "aten.conv1d.default": ("convolution", 1),
-    "aten.conv2d.default": ("convolution", 1),
-    "aten.conv3d.default": ("convolution", 1),
-    "aten.embedding.default": ("embedding", 0),
-    "aten._embedding_bag.default": ("embedding", 0),
-}
-_TRANSPOSED: Final = 6  # argument of aten.convolution
+from common.graph.model import Graph, Node, State
+from common.graph.operands import Kind, operand
+from common.graph.readings import Reading, graph_readings
 
 
 @dataclass(frozen=True, slots=True)
 class WeightUse:
-    """One place where a state is read.
+    """One place where a state, or a view of it that operators of shape took, is read.
 
     Attributes:
-        kind: "linear", "convolution" or "embedding" where it is that operator's weight, else "other".
+        kind: Of the operator, where the state is its weight and every row of the state (an index on axis 0)
+            belongs to one output channel; else "other".
         position: Of the argument; -1 for a keyword or an output of the graph.
-        node: Index in ``Graph.nodes``; -1 for an output of the graph.
+        node: Index of the operator in ``Graph.nodes``; -1 for an output of the graph.
     """
 
     kind: Kind
@@ -39,14 +28,14 @@ class WeightUse:
 
 def weight_uses(graph: Graph) -> dict[str, tuple[WeightUse, ...]]:
     """Every state's uses, in order of execution; states in the graph's order."""
-    uses: dict[str, list[WeightUse]] = {state.name: [] for state in graph.states}
-    for index, node in enumerate(graph.nodes):
-        for name, use in _uses_in(index, node):
-            uses[name].append(use)
-    for output in graph.outputs:
-        if isinstance(output.source, StateRef):
-            uses[output.source.name].append(WeightUse("other", -1, -1))
-    return {name: tuple(found) for name, found in uses.items()}
+    found = graph_readings(graph)
+    return {
+        state.name: tuple(
+            WeightUse(weight_kind(graph.nodes, item, state.shape), item.position, item.node)
+            for item in found[state.name]
+        )
+        for state in graph.states
+    }
 
 
 def quantizable_states(graph: Graph) -> tuple[str, ...]:
@@ -55,30 +44,18 @@ def quantizable_states(graph: Graph) -> tuple[str, ...]:
     return tuple(
         state.name
         for state in graph.states
-        if state.is_float and len(state.shape) > 1 and 0 not in state.shape and _only_weight(uses[state.name])
+        if may_be_weight(state) and uses[state.name] and all(use.kind != "other" for use in uses[state.name])
     )
 
 
-def _only_weight(uses: tuple[WeightUse, ...]) -> bool:
-    return bool(uses) and all(use.kind != "other" for use in uses)
+def may_be_weight(state: State) -> bool:
+    """Whether its type and shape are those of a weight, whatever it is used for."""
+    return state.is_float and len(state.shape) > 1 and 0 not in state.shape
 
 
-def _uses_in(index: int, node: Node) -> list[tuple[str, WeightUse]]:
-    found = []
-    for position, argument in [*enumerate(node.args), *((-1, value) for value in node.kwargs.values())]:
-        for reference in references(argument):
-            if isinstance(reference, StateRef):
-                whole = isinstance(argument, StateRef)
-                kind = _kind(node, position) if whole else "other"
-                found.append((reference.name, WeightUse(kind, position, index)))
-    return found
-
-
-def _kind(node: Node, position: int) -> Kind:
-    kind, weight_position = _WEIGHTS.get(node.op, ("other", -1))
-    if kind == "other" or position != weight_position:
+def weight_kind(nodes: Sequence[Node], reading: Reading, shape: Sequence[int]) -> Kind:
+    """The kind of a reading; "other" where rows of a state of this shape are no output channels of it."""
+    if reading.layout is None or len(shape) < 2 or 0 in shape:  # noqa: PLR2004 - no rows of weights
         return "other"
-    transposed = node.op == "aten.convolution.default" and node.args[_TRANSPOSED : _TRANSPOSED + 1] != (
-        False,
-    )
-    return "other" if transposed else kind
+    found = operand(nodes[reading.node], reading.position, reading.layout)
+    return found.kind if found and found.is_by_rows(shape, reading.layout.start) else "other"

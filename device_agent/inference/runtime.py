@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from common.graph.build import build
 from common.graph.model import Graph
-from common.graph.uses import quantizable_states, weight_uses
+from common.graph.plan import passing_states
 from device_agent.inference.dequantize import Dequantizer
 from device_agent.residency.resident import Snapshot
 
@@ -28,7 +28,7 @@ class Runtime:
 
     def __init__(self, graph: Graph) -> None:
         self._runner = build(graph)
-        self._passing = _passing_states(graph)
+        self._passing = passing_states(graph)
         self._idle: deque[Dequantizer] = deque(maxlen=1)
 
     def run(
@@ -66,7 +66,7 @@ class _Source:
         snapshot: The weights; never changes, so that a request is answered from one state.
         dequantizer: Not used elsewhere meanwhile.
         highest_level: Blocks above this level answer as if they were lowered to it.
-        passing: See ``_passing_states``.
+        passing: See ``common.graph.plan.passing_states``.
     """
 
     def __init__(
@@ -84,12 +84,6 @@ class _Source:
             return torch.from_numpy(self._snapshot.float_value(name, self._highest_level))
         weight = self._dequantizer.weight(parts, highest_level=self._highest_level)
         return weight if name in self._passing else weight.clone()
-
-
-def _passing_states(graph: Graph) -> frozenset[str]:
-    """States that one operator reads and neither it nor the runner keeps: they may share memory."""
-    uses = weight_uses(graph)
-    return frozenset(name for name in quantizable_states(graph) if len(uses[name]) == 1)
 
 
 def _to_numpy(output: torch.Tensor) -> NDArray[Any]:

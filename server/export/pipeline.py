@@ -1,4 +1,4 @@
-"""Export, step by step: trace, convert, prune, check, prove."""
+"""Export, step by step: trace, convert, fold, turn weights, prune, check, prove."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from common.graph.ops import check_op
 from server.export.convert import Converter
 from server.export.examples import Examples, read_examples
 from server.export.exported import Exported
-from server.export.linear import as_linear
+from server.export.fold import fold_weights
 from server.export.prune import prune, used_states
 from server.export.signature import graph_inputs, graph_outputs
 from server.export.states import FoundState, find_states, snapshot
 from server.export.trace import call, quiet_eval, trace
 from server.export.verify import verify
+from server.export.weights import store_by_rows
 
 
 def export_model(
@@ -52,7 +53,9 @@ def _assemble(program: ExportedProgram, examples: Examples) -> Exported:
     inputs, nodes, outputs = _compute(program, examples, states)
     sources = [output.source for output in outputs]
     by_name = {found.name: found for found in reversed(states)}
-    nodes, turned = as_linear(prune(nodes, sources), {name: found.shape for name, found in by_name.items()})
+    nodes, by_name = fold_weights(prune(nodes, sources), sources, by_name)
+    shapes = {name: found.shape for name, found in by_name.items()}
+    nodes, turns = store_by_rows(nodes, outputs, shapes)
     nodes = prune(nodes, sources)
     _check_ops(nodes)
     used = [by_name[name] for name in used_states(nodes, sources)]
@@ -61,7 +64,7 @@ def _assemble(program: ExportedProgram, examples: Examples) -> Exported:
             "The model is empty: its outputs depend on no operator with weights.",
             advice="Push a model whose answer is computed from its parameters.",
         )
-    pairs = [snapshot(found, turned=found.name in turned) for found in used]
+    pairs = [snapshot(found, turns.get(found.name)) for found in used]
     graph = Graph(inputs, tuple(state for state, _ in pairs), nodes, outputs)
     graph = from_json(to_json(graph))  # the proof that the other side will read it
     return Exported(graph, {state.name: tensor for state, tensor in pairs}, examples.tensors)

@@ -12,6 +12,7 @@ from torch.export.graph_signature import InputKind
 from common.errors import InvalidInputError, UnsupportedModelError
 from common.graph.model import DTYPES, State
 from server.export.trace import model_path
+from server.export.turn import Turn
 
 _KINDS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
@@ -61,8 +62,8 @@ def find_states(program: ExportedProgram) -> Iterator[FoundState]:
         yield FoundState(spec.arg.name, name, tensor, spec.kind)
 
 
-def snapshot(found: FoundState, *, turned: bool = False) -> tuple[State, torch.Tensor]:
-    """A state and a copy of its tensor on the CPU, contiguous, its two axes swapped where ``turned``.
+def snapshot(found: FoundState, turn: Turn | None = None) -> tuple[State, torch.Tensor]:
+    """A state and a copy of its tensor on the CPU, contiguous, turned as it is to be stored.
 
     Raises:
         InvalidInputError: It has no values, or holds NaN or infinity.
@@ -74,7 +75,7 @@ def snapshot(found: FoundState, *, turned: bool = False) -> tuple[State, torch.T
     if found.tensor.is_meta:
         raise InvalidInputError(f"Tensor {found.name!r} has no values (it is on the meta device).")
     tensor = found.tensor.detach().cpu()
-    tensor = (tensor.t() if turned else tensor).clone(memory_format=torch.contiguous_format)
+    tensor = (turn.store(tensor) if turn else tensor).clone(memory_format=torch.contiguous_format)
     _check_values(found, tensor)
     return State(found.name, dtype, tuple(tensor.shape)), tensor
 

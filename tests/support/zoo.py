@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils import parametrizations
 
 Examples: TypeAlias = "tuple[torch.Tensor, ...] | dict[str, torch.Tensor]"
 
@@ -133,6 +135,102 @@ class Products(nn.Module):
         return torch.addmm(self.bias, x @ self.first, self.second) @ self.third.t()
 
 
+class Experts(nn.Module):
+    """A stack of weights, one per expert, for ``bmm``, ``matmul`` and ``einsum``, and a stack of layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide = nn.Parameter(torch.randn(3, 8, 6))
+        self.bias = nn.Parameter(torch.randn(3, 1, 6))
+        self.narrow = nn.Parameter(torch.randn(3, 6, 8))
+        self.mixed = nn.Parameter(torch.randn(3, 5, 8))
+        self.layers = nn.Parameter(torch.randn(2, 5, 5))
+
+    def forward(self, x: torch.Tensor) -> Any:
+        each = x.unsqueeze(0).expand(3, -1, -1)
+        hidden = torch.relu(torch.baddbmm(self.bias, each, self.wide))
+        hidden = torch.einsum("ebi,eoi->beo", torch.matmul(hidden, self.narrow), self.mixed)
+        return hidden @ self.layers[0] @ self.layers[1]
+
+
+class Einsums(nn.Module):
+    """Attention as it is written with einsum: heads are axes of the weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(8, 2, 4))
+        self.value = nn.Parameter(torch.randn(2, 4, 8))
+        self.out = nn.Parameter(torch.randn(2, 4, 6))
+        self.left = nn.Parameter(torch.randn(5, 5))
+
+    def forward(self, x: torch.Tensor) -> Any:
+        query = torch.einsum("btd,dhk->bhtk", x, self.query)
+        value = torch.einsum("btd,hkd->bhtk", self.left @ x, self.value)
+        scores = torch.einsum("bhtk,bhsk->bhts", query, value).softmax(-1)
+        return torch.einsum("bhts,bhsk,hko->bto", scores, value, self.out)
+
+
+class Cells(nn.Module):
+    """Two stacked cells, step after step, as in a decoder that is written as a loop."""
+
+    def __init__(self, steps: int = 3) -> None:
+        super().__init__()
+        self.steps = steps
+        self.first = nn.LSTMCell(4, 6)
+        self.second = nn.GRUCell(6, 5)
+        self.third = nn.RNNCell(5, 3)
+
+    def forward(self, x: torch.Tensor) -> Any:
+        hidden, cell = x.new_zeros(x.shape[0], 6), x.new_zeros(x.shape[0], 6)
+        second, third = x.new_zeros(x.shape[0], 5), x.new_zeros(x.shape[0], 3)
+        for _ in range(self.steps):
+            hidden, cell = self.first(x, (hidden, cell))
+            second = self.second(hidden, second)
+            third = self.third(second, third)
+        return third
+
+
+def transposed(dimensions: int) -> tuple[nn.Module, Examples]:
+    """Convolutions and transposed ones: plain, in groups, depthwise, and depthwise with several outputs."""
+    plain, turned = (
+        (nn.Conv1d, nn.ConvTranspose1d),
+        (nn.Conv2d, nn.ConvTranspose2d),
+        (nn.Conv3d, nn.ConvTranspose3d),
+    )[dimensions - 1]
+    model = nn.Sequential(
+        plain(4, 8, 3, padding=1, groups=2),
+        turned(8, 6, 3, 2, 1, output_padding=1),
+        turned(6, 4, 2, groups=2),
+        turned(4, 4, 3, groups=4),
+        turned(4, 8, 3, 1, 2, groups=4, bias=False),
+        plain(8, 8, 3, groups=8),
+    )
+    return model, (torch.randn(2, 4, *(4,) * dimensions),)
+
+
+def parametrized() -> tuple[nn.Module, Examples]:
+    """Weights that are computed from others; one layer is called twice."""
+    twice = parametrizations.weight_norm(nn.Conv1d(6, 6, 3, padding=1))
+    model = nn.Sequential(
+        parametrizations.weight_norm(nn.Conv1d(4, 6, 3)),
+        twice,
+        twice,
+        parametrizations.weight_norm(nn.ConvTranspose1d(6, 4, 3), dim=1),
+        parametrizations.spectral_norm(nn.Conv1d(4, 4, 3)),
+        nn.Flatten(),
+        parametrizations.orthogonal(nn.Linear(4 * 6, 4)),
+    )
+    return model, (torch.randn(2, 4, 8),)
+
+
+def _sequence(kind: Callable[..., nn.Module]) -> tuple[nn.Module, Examples]:
+    """Two layers, there and back, time first."""
+    layer = kind(4, 6, num_layers=2, bidirectional=True)
+    return Function(lambda x, cell: cell(x.transpose(0, 1))[0].transpose(0, 1), layer), (
+        torch.randn(2, 3, 4),
+    )
+
+
 def _recurrent(kind: Callable[..., nn.Module]) -> tuple[nn.Module, Examples]:
     layer = kind(4, 6, batch_first=True)
     return Function(lambda x, cell, out: out(cell(x)[0][:, -1]), layer, nn.Linear(6, 2)), (
@@ -211,6 +309,21 @@ ZOO: Final[Mapping[str, Callable[[], tuple[nn.Module, Examples]]]] = {
     "volume": lambda: (nn.Sequential(nn.Conv3d(1, 2, 3), nn.MaxPool3d(2)), (torch.randn(2, 1, 6, 6, 6),)),
     "lstm": lambda: _recurrent(nn.LSTM),
     "gru": lambda: _recurrent(nn.GRU),
+    "lstm both ways": lambda: _sequence(nn.LSTM),
+    "gru both ways": lambda: _sequence(nn.GRU),
+    "rnn both ways": lambda: _sequence(nn.RNN),
+    "lstm with projection": lambda: _sequence(partial(nn.LSTM, proj_size=3)),
+    "cells": lambda: (Cells(), (torch.randn(2, 4),)),
+    "transposed 1d": lambda: transposed(1),
+    "transposed 2d": lambda: transposed(2),
+    "transposed 3d": lambda: transposed(3),
+    "parametrized": parametrized,
+    "experts": lambda: (Experts(), (torch.randn(2, 8),)),
+    "einsums": lambda: (Einsums(), (torch.randn(2, 5, 8),)),
+    "decoder": lambda: (
+        nn.TransformerDecoderLayer(8, 2, 16, batch_first=True),
+        (torch.randn(2, 5, 8), torch.randn(2, 3, 8)),
+    ),
     "tied": lambda: (TiedLanguageModel(), (torch.randint(WORDS, (2, 6)),)),
     "bag": lambda: (
         nn.Sequential(nn.EmbeddingBag(WORDS, 8), nn.Linear(8, 2)),

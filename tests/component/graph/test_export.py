@@ -9,6 +9,7 @@ from torch import nn
 
 from benchmarks.models.resnet import resnet18
 from common.graph.build import build
+from common.graph.left_float import float_states
 from common.graph.uses import quantizable_states
 from server.export import Exported, export_model, load_exported, save_exported
 from server.export.outputs import flatten
@@ -50,6 +51,7 @@ def test_a_network_answers_from_its_graph_at_other_batch_sizes(name: str, tmp_pa
     assert loaded.graph == exported.graph
     for batch in (1, 2, 5):
         assert_same_answers(model, loaded, _larger(inputs, batch))
+    assert all(item.reason for item in float_states(loaded.graph))
 
 
 def test_resnet_18_answers_from_its_graph() -> None:
