@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from nestfleet.v1 import catalog_pb2
 
+from common import fidelity_codec
 from common.byte_sizes import format_bytes
-from common.errors import InvalidInputError
+from common.errors import InvalidInputError, NotFoundError
+from common.fidelity import FidelityReport
 from common.graph import codec
+from common.manifest import BlobRef
 from common.names import parse_version_ref
+from server.cli.fidelity_table import fidelity_json, print_fidelity
 from server.cli.inspection import inspection_json, print_inspection
 from server.cli.options import AsJson, Server, VersionArgument
 from server.cli.output import print_json, print_line, print_table, table
@@ -46,19 +51,46 @@ def models(
 def inspect(
     version: VersionArgument,
     *,
-    blocks: Annotated[bool, typer.Option("--blocks", metavar="", help="List every block.")] = False,
+    blocks: Annotated[
+        bool, typer.Option("--blocks", metavar="", help="List every block and tensor.")
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", dir_okay=False, help="Draw its fidelity by level and block too."),
+    ] = None,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
 ) -> None:
-    """Show one version: sizes against other schemes, inputs, outputs and blocks."""
+    """Show one version: sizes against other schemes, inputs, outputs, fidelity and blocks."""
     name, number = parse_version_ref(version)
     with FleetClient(server) as client:
         detail = client.get_version(name, number)
         graph = codec.from_json(client.read_blob(detail.manifest.graph))
+        report = _fidelity(client, getattr(detail.manifest, "fidelity", None))
+    if plot:
+        _draw(report, plot, version_name(detail.version.ref))
     if as_json:
-        print_json(inspection_json(detail, graph))
-    else:
-        print_inspection(detail, graph, blocks=blocks)
+        print_json(inspection_json(detail, graph) | {"fidelity": fidelity_json(report)})
+        return
+    print_inspection(detail, graph, blocks=blocks)
+    print_fidelity(report, every=blocks)
+    if plot:
+        print_line(f"\nDrawn in {plot}.")
+
+
+def _fidelity(client: FleetClient, ref: BlobRef | None) -> FidelityReport | None:
+    return fidelity_codec.from_json(client.read_blob(ref)) if ref else None
+
+
+def _draw(report: FidelityReport | None, path: Path, title: str) -> None:
+    if report is None:
+        raise NotFoundError(
+            f"{title} has no fidelity report, so there is nothing to draw.",
+            advice="Push the model again: every version that is pushed now gets one.",
+        )
+    from server.cli.fidelity_picture import draw  # noqa: PLC0415 - matplotlib takes a second to import
+
+    draw(report, path, title=title)
 
 
 def _delete(client: FleetClient, names: Sequence[str], *, as_json: bool) -> None:

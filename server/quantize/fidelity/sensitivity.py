@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from common.fidelity import BlockSensitivity, ShardGain
 from common.manifest import Block
-from server.quantize.fidelity.answers import compare
+from server.quantize.fidelity.answers import Answers, compare
 from server.quantize.fidelity.block_reader import BlockReader
 from server.quantize.fidelity.figures import significant
 from server.quantize.fidelity.model_runs import Batch, ModelRuns
@@ -58,28 +58,30 @@ def output_errors(
     Raises:
         InvalidInputError: An output is NaN; names block and level.
     """
-    forwards = count_forwards(blocks, reader)
-    if not forwards:
+    lowered = tuple(_lowered(blocks, reader))
+    if not lowered:
         return OutputErrors(0, {})
     full = HeldSource(blocks, reader.levels[-1], reader)
-    where = f"at {reader.levels[-1]} bits"
+
+    def answers(index: int, level: int, count: int) -> Answers:
+        with full.replaced(reader.rows(blocks[index], level)):
+            return runs.answers(full, Batch(0, count), where=f"with block {index} at {level} bits")
 
     def seconds_of(count: int) -> float:
         start_seconds = now_seconds()
-        runs.answers(full, Batch(0, count), where=where)
+        answers(*lowered[0], count)
         return now_seconds() - start_seconds
 
-    batch = Batch(0, affordable_samples(available, forwards, seconds_of, budget_seconds))
-    if not batch.stop:
+    count = affordable_samples(available, len(lowered), seconds_of, budget_seconds)
+    if not count:
         return OutputErrors(0, {})
-    reference = runs.answers(full, batch, where=where)
+    reference = runs.answers(full, Batch(0, count), where=f"at {reader.levels[-1]} bits")
     errors = {}
-    for index, level in _lowered(blocks, reader):
-        with full.replaced(reader.rows(blocks[index], level)):
-            answers = runs.answers(full, batch, where=f"with block {index} at {level} bits")
-        errors[index, level] = float(compare(answers, reference).relative().mean())
+    for index, level in lowered:
+        difference = compare(answers(index, level, count), reference)
+        errors[index, level] = float(difference.relative().mean())
         advance()
-    return OutputErrors(batch.stop, errors)
+    return OutputErrors(count, errors)
 
 
 def block_sensitivities(
