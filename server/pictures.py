@@ -48,7 +48,8 @@ def legend_above(axes: Axes) -> None:
     entries = axes.get_legend_handles_labels()[0]
     legend = axes.legend(
         handles=entries, loc="lower right", bbox_to_anchor=(1, 1.01), ncols=len(entries), frameon=False,
-        labelcolor=INK, fontsize="small", handlelength=1.0, handleheight=1.0, columnspacing=1.2,
+        labelcolor=INK, fontsize="small", handlelength=1.0, handleheight=1.0, columnspacing=1.0,
+        borderpad=0.0,
     )  # fmt: skip
     axes.add_artist(legend)
 

@@ -9,13 +9,11 @@ from typing import Annotated
 import typer
 from nestfleet.v1 import catalog_pb2
 
-from common import fidelity_codec
 from common.byte_sizes import format_bytes
-from common.errors import InvalidInputError, NotFoundError
-from common.fidelity import FidelityReport
+from common.errors import InvalidInputError
 from common.graph import codec
-from common.manifest import BlobRef
 from common.names import parse_version_ref
+from server.cli.fidelity import draw_fidelity, read_fidelity
 from server.cli.fidelity_table import fidelity_json, print_fidelity
 from server.cli.inspection import inspection_json, print_inspection
 from server.cli.options import AsJson, Server, VersionArgument
@@ -66,9 +64,9 @@ def inspect(
     with FleetClient(server) as client:
         detail = client.get_version(name, number)
         graph = codec.from_json(client.read_blob(detail.manifest.graph))
-        report = _fidelity(client, getattr(detail.manifest, "fidelity", None))
+        report = read_fidelity(client, detail.manifest)
     if plot:
-        _draw(report, plot, version_name(detail.version.ref))
+        draw_fidelity(report, plot, title=version_name(detail.version.ref))
     if as_json:
         print_json(inspection_json(detail, graph) | {"fidelity": fidelity_json(report)})
         return
@@ -76,21 +74,6 @@ def inspect(
     print_fidelity(report, every=blocks)
     if plot:
         print_line(f"\nDrawn in {plot}.")
-
-
-def _fidelity(client: FleetClient, ref: BlobRef | None) -> FidelityReport | None:
-    return fidelity_codec.from_json(client.read_blob(ref)) if ref else None
-
-
-def _draw(report: FidelityReport | None, path: Path, title: str) -> None:
-    if report is None:
-        raise NotFoundError(
-            f"{title} has no fidelity report, so there is nothing to draw.",
-            advice="Push the model again: every version that is pushed now gets one.",
-        )
-    from server.cli.fidelity_picture import draw  # noqa: PLC0415 - matplotlib takes a second to import
-
-    draw(report, path, title=title)
 
 
 def _delete(client: FleetClient, names: Sequence[str], *, as_json: bool) -> None:

@@ -88,14 +88,17 @@ def _draw_gains(axes: Axes, report: FidelityReport, bars: Sequence[_Bar]) -> Non
 
 def _name_highest(axes: Axes, bars: Sequence[_Bar]) -> list[Line2D]:
     """Numbers over the highest bars; their names as entries of a legend."""
-    highest = sorted(bars, key=lambda bar: bar.block.gain, reverse=True)[:_NAMED]
+    highest = sorted((bar for bar in bars if bar.block.gain), key=lambda bar: bar.block.gain, reverse=True)[
+        :_NAMED
+    ]
     names = []
     whole = bars[-1].left + bars[-1].width
     for place, bar in enumerate(highest):
         beside = [other for other in highest[:place] if abs(other.middle - bar.middle) < _TOO_NEAR * whole]
         axes.annotate(
             str(bar.block.block), (bar.middle, bar.block.gain), xytext=(0, 2 + 11 * len(beside)),
-            textcoords="offset points", ha="center", va="bottom", color=INK, fontsize="small", fontweight="bold",
+            textcoords="offset points", ha="center", va="bottom",
+            color=INK, fontsize="small", fontweight="bold",
         )  # fmt: skip
         name = f"{bar.block.block}   {_shortened(holds(bar.block))}"
         names.append(Line2D([], [], linestyle="none", label=name))

@@ -26,9 +26,10 @@ def draw_levels(axes: Axes, report: FidelityReport, *, title: str) -> None:
         )
     room = _ROOM * (max(sizes) - min(sizes) or max(sizes))
     axes.set_xlim(min(sizes) - room, max(sizes) + 2 * room)
-    least = min(value for _, _, values in _series(report) for value in values)
+    bar = LEAST_COSINE if report.fp32_top1 is None else report.fp32_top1 - TOP1_ROOM
+    least = min(bar, *(value for _, _, values in _series(report) for value in values))
     axes.set_ylim(max(math.floor((least - 0.02) * 20) / 20, -1.0), 1.0)
-    _draw_bar(axes, report)
+    _draw_bar(axes, report, bar)
     bare(axes, title=title)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     ticks = [f"{found.level} bits\n{format_bytes(found.size_bytes)}" for found in report.levels]
@@ -50,9 +51,8 @@ def _series(report: FidelityReport) -> Iterator[tuple[str, str, list[float]]]:
         yield "top-1", "#d1603d", hits
 
 
-def _draw_bar(axes: Axes, report: FidelityReport) -> None:
+def _draw_bar(axes: Axes, report: FidelityReport, bar: float) -> None:
     """What a level must reach, and the range of those that are worth serving."""
-    bar = LEAST_COSINE if report.fp32_top1 is None else report.fp32_top1 - TOP1_ROOM
     serving = next((found for found in report.levels if found.level == report.serving_level), None)
     note = "no level is worth serving"
     if serving is not None:

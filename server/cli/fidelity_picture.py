@@ -26,5 +26,5 @@ def draw(report: FidelityReport, path: Path, *, title: str) -> None:
     figure.set_layout_engine("constrained", w_pad=0.16, h_pad=0.14, wspace=0.04)
     left, right = figure.subplots(1, 2, width_ratios=(4, 6))
     draw_levels(left, report, title=f"{title}: what each level is worth")
-    draw_blocks(right, report, title="Error that each block's shards take out")
+    draw_blocks(right, report, title="What shards gain")
     write(figure, path)
