@@ -12,14 +12,19 @@ def affordable_samples(
 
     Args:
         available: How many there are, at least 1.
-        forwards: How often they will be run.
+        forwards: How often they will be run, at least once.
         seconds_of: Runs the first so many samples, and says how long it took.
         budget_seconds: For all forwards.
     """
-    # Twice, since the first run of a model also sets its kernels up.
-    if all(seconds_of(1) * forwards > budget_seconds for _ in range(2)):
+    run_seconds = budget_seconds / forwards
+    one_seconds = seconds_of(1)
+    if one_seconds > run_seconds:
+        one_seconds = seconds_of(1)  # the first run of a model also sets its kernels up
+    if one_seconds > run_seconds:
         return 0
-    seconds = seconds_of(available) * forwards
-    if seconds <= budget_seconds:
+    all_seconds = seconds_of(available)
+    if all_seconds <= run_seconds:
         return available
-    return min(max(int(available * budget_seconds / seconds), 1), available)
+    # A run takes some time for itself and some for each sample.
+    more_seconds = (all_seconds - one_seconds) / (available - 1) if available > 1 else all_seconds
+    return 1 + int((run_seconds - one_seconds) / more_seconds)
