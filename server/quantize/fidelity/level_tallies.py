@@ -33,6 +33,7 @@ def tally_levels(
     levels: Sequence[int],
     rows: int,
     advance: Callable[[], None],
+    kept_bytes: int = MAX_KEPT_BYTES,
 ) -> LevelTallies:
     """Every sample at every level.
 
@@ -43,12 +44,13 @@ def tally_levels(
         levels: Of the version.
         rows: Samples at once.
         advance: Called after each batch of the float model and of each level.
+        kept_bytes: How much of the float model's answers to keep before the levels have their turn.
 
     Raises:
         InvalidInputError: An output is NaN; names the level.
     """
     found = LevelTallies(Tally(), {level: Tally() for level in levels})
-    for kept in _references(runs, floats, rows):
+    for kept in _references(runs, floats, rows, kept_bytes):
         for batch, reference in kept:
             found.floats.add(reference, reference, runs.labels(batch))
             advance()
@@ -62,14 +64,14 @@ def tally_levels(
     return found
 
 
-def _references(runs: ModelRuns, floats: StateSource, rows: int) -> Iterator[_Kept]:
+def _references(runs: ModelRuns, floats: StateSource, rows: int, limit_bytes: int) -> Iterator[_Kept]:
     """The float model's answers, as many batches at a time as may be kept; at least one."""
     kept: _Kept = []
     kept_bytes = 0
     for batch in runs.batches(rows):
         kept.append((batch, runs.answers(floats, batch, where="in floats")))
         kept_bytes += kept[-1][1].values.nbytes
-        if kept_bytes >= MAX_KEPT_BYTES:
+        if kept_bytes >= limit_bytes:
             yield kept
             kept, kept_bytes = [], 0
     if kept:

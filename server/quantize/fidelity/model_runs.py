@@ -61,7 +61,7 @@ class ModelRuns:
         count = self._samples.count
         return (Batch(start, min(start + rows, count)) for start in range(0, count, rows))
 
-    def batch_rows(self, source: StateSource) -> int:
+    def batch_rows(self, source: StateSource, limit_bytes: int = MAX_BATCH_BYTES) -> int:
         """How many samples to run at once, so that their answers stay within bounds; runs the first one."""
         row_bytes = self.answers(source, Batch(0, 1), where="in floats").values.nbytes
-        return min(max(MAX_BATCH_BYTES // max(row_bytes, 1), 1), MAX_BATCH_ROWS, self._samples.count)
+        return min(max(limit_bytes // max(row_bytes, 1), 1), MAX_BATCH_ROWS, self._samples.count)
