@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,6 +13,8 @@ from common.byte_sizes import format_bytes
 from common.errors import InvalidInputError
 from common.graph import codec
 from common.names import parse_version_ref
+from server.cli.fidelity import draw_fidelity, read_fidelity
+from server.cli.fidelity_table import fidelity_json, print_fidelity
 from server.cli.inspection import inspection_json, print_inspection
 from server.cli.options import AsJson, Server, VersionArgument
 from server.cli.output import print_json, print_line, print_table, table
@@ -46,19 +49,31 @@ def models(
 def inspect(
     version: VersionArgument,
     *,
-    blocks: Annotated[bool, typer.Option("--blocks", metavar="", help="List every block.")] = False,
+    blocks: Annotated[
+        bool, typer.Option("--blocks", metavar="", help="List every block and tensor.")
+    ] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", dir_okay=False, help="Draw its fidelity by level and block too."),
+    ] = None,
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
 ) -> None:
-    """Show one version: sizes against other schemes, inputs, outputs and blocks."""
+    """Show one version: sizes against other schemes, inputs, outputs, fidelity and blocks."""
     name, number = parse_version_ref(version)
     with FleetClient(server) as client:
         detail = client.get_version(name, number)
         graph = codec.from_json(client.read_blob(detail.manifest.graph))
+        report = read_fidelity(client, detail.manifest)
+    if plot:
+        draw_fidelity(report, plot, title=version_name(detail.version.ref))
     if as_json:
-        print_json(inspection_json(detail, graph))
-    else:
-        print_inspection(detail, graph, blocks=blocks)
+        print_json(inspection_json(detail, graph) | {"fidelity": fidelity_json(report)})
+        return
+    print_inspection(detail, graph, blocks=blocks)
+    print_fidelity(report, every=blocks)
+    if plot:
+        print_line(f"\nDrawn in {plot}.")
 
 
 def _delete(client: FleetClient, names: Sequence[str], *, as_json: bool) -> None:

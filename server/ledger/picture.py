@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 from typing import Final
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from common.errors import CapacityError, ConfigError
 from server.ledger.savings import Savings
+from server.pictures import FAINT, GRID, INK, bare, new_figure, write
 
 _MIB: Final = 1024 * 1024
 _KINDS: Final = (
@@ -28,8 +25,6 @@ _SCHEMES: Final = (
     ("fp32", "FP32"),
 )
 _OTHERS: Final = "#c9ced6"
-_INK: Final = "#22303c"
-_FAINT: Final = "#6b7785"
 _BAR_HEIGHT: Final = 0.62
 
 
@@ -40,24 +35,17 @@ def draw(savings: Savings, path: Path, *, title: str = "Bytes moved over the air
         ConfigError: The file cannot be written there, or its suffix is no picture's.
         CapacityError: The disk is full.
     """
-    figure = Figure(figsize=(9.2, 4.4), dpi=150, layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9.2, 4.4)
     axes = figure.add_subplot()
     _draw_moved(axes, savings)
     _draw_schemes(axes, savings)
     _dress(axes, savings, title)
     if savings.moved_bytes:
         figure.legend(
-            loc="outside lower center", ncols=len(_KINDS), frameon=False, labelcolor=_INK,
+            loc="outside lower center", ncols=len(_KINDS), frameon=False, labelcolor=INK,
             fontsize="small", handlelength=1.0, handleheight=1.0, columnspacing=1.6,
         )  # fmt: skip
-    try:
-        path.absolute().parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
-    except (ValueError, OSError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise CapacityError(f"The disk has no room for {path}.") from error
-        raise ConfigError(f"The picture cannot be written to {path}: {error}.") from error
+    write(figure, path)
 
 
 def _draw_moved(axes: Axes, savings: Savings) -> None:
@@ -70,7 +58,7 @@ def _draw_moved(axes: Axes, savings: Savings) -> None:
         left += size_bytes / _MIB
     axes.annotate(
         _size(savings.moved_bytes), (left, 0), xytext=(6, 0), textcoords="offset points",
-        va="center", color=_INK, fontweight="bold",
+        va="center", color=INK, fontweight="bold",
     )  # fmt: skip
 
 
@@ -80,26 +68,22 @@ def _draw_schemes(axes: Axes, savings: Savings) -> None:
         axes.barh(position, size_bytes / _MIB, height=_BAR_HEIGHT, color=_OTHERS)
         axes.annotate(
             f"{_size(size_bytes)}{_ratio(size_bytes, savings.moved_bytes)}", (size_bytes / _MIB, position),
-            xytext=(6, 0), textcoords="offset points", va="center", color=_INK,
+            xytext=(6, 0), textcoords="offset points", va="center", color=INK,
         )  # fmt: skip
 
 
 def _dress(axes: Axes, savings: Savings, title: str) -> None:
+    bare(axes, title=title)
     labels = ["nestfleet, measured", *(label for _, label in _SCHEMES)]
-    axes.set_yticks(range(len(labels)), labels, color=_INK)
+    axes.set_yticks(range(len(labels)), labels, color=INK)
     axes.get_yticklabels()[0].set_fontweight("bold")
     axes.invert_yaxis()
     largest = max(savings.moved_bytes, *(getattr(savings, f"{name}_bytes") for name, _ in _SCHEMES))
     axes.set_xlim(0, max(largest / _MIB, 1e-3) * 1.24)
-    axes.set_xlabel("MiB", color=_FAINT)
-    axes.tick_params(axis="x", colors=_FAINT, length=0)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(axis="x", color="#e6e9ed", linewidth=0.8)
-    axes.set_axisbelow(True)
-    for side in ("top", "right", "bottom"):
-        axes.spines[side].set_visible(False)
-    axes.spines["left"].set_color(_FAINT)
-    axes.set_title(title, loc="left", color=_INK, fontweight="bold", pad=12)
+    axes.set_xlabel("MiB", color=FAINT)
+    axes.grid(axis="x", color=GRID, linewidth=0.8)
+    axes.spines["left"].set_visible(True)
+    axes.spines["left"].set_color(FAINT)
 
 
 def _size(size_bytes: int) -> str:

@@ -93,6 +93,7 @@ async def test_a_model_is_pushed_listed_inspected_withdrawn_and_collected(
 
     inspected = (await operator.run("inspect", "digits", "--json")).json
     assert inspected["version"] == pushed.json
+    assert "fidelity" in inspected
     assert inspected["inputs"] == [{"name": "image", "dtype": "float32", "shape": [None, 1, 8, 8]}]
     assert sum(block["weights"] for block in inspected["blocks"]) == pushed.json["sizes"]["weights"]
 
