@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from common.errors import InvalidInputError
 from common.names import check_name
 from server.client.labels import whole_numbers
-from server.quantize.order import Order, Pin, check_block_size, check_calibration_given
+from server.quantize.order import Order, Pin, check_calibration_given
+from server.quantize.plan import check_block_size
 
 # A tensor of torch or an array: one, several in the model's order, or several by the names of its inputs.
 Arrays: TypeAlias = Any | Sequence[Any] | Mapping[str, Any]

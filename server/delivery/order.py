@@ -9,7 +9,8 @@ from typing import Final
 
 from common.errors import CapacityError, InvalidInputError
 from common.names import check_name
-from server.quantize.order import Order, Pin, check_block_size, check_calibration_given
+from server.quantize.order import Order, Pin, check_calibration_given
+from server.quantize.plan import check_block_size
 
 DEFAULT_ROUNDING: Final = "floor"
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from common.errors import InvalidInputError
 from common.nesting import check_levels
-from server.quantize.plan import DEFAULT_MAX_BLOB_BYTES, MAX_MAX_BLOB_BYTES, MIN_MAX_BLOB_BYTES
+from server.quantize.plan import DEFAULT_MAX_BLOB_BYTES
 
 MAX_PINS: Final = 256
 MAX_PATTERN_LENGTH: Final = 512
@@ -99,17 +99,4 @@ def check_calibration_given(rounding: str, *, given: bool) -> None:
         raise InvalidInputError(
             "Calibrated rounding needs calibration samples.",
             advice="Give 32 to 512 samples (--calibration FILE.npz), or choose rounding auto or floor.",
-        )
-
-
-def check_block_size(size_bytes: int) -> None:
-    """Nothing, when blobs may have at most so many bytes.
-
-    Raises:
-        InvalidInputError: They may not.
-    """
-    if not MIN_MAX_BLOB_BYTES <= size_bytes <= MAX_MAX_BLOB_BYTES:
-        raise InvalidInputError(
-            f"Blocks of {size_bytes} bytes are not possible.",
-            advice=f"Choose {MIN_MAX_BLOB_BYTES} to {MAX_MAX_BLOB_BYTES}, or 0 for the server's choice.",
         )

@@ -1,4 +1,4 @@
-"""Calibrated rounding: codes, scales, offsets and biases of each level from what the layers see of samples."""
+"""Calibrated rounding: codes, scales, offsets and biases of each level from what layers see of samples."""
 
 from server.quantize.calibration.calibrate import Calibrated, calibrate
 
