@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import contextlib
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -20,7 +21,8 @@ from common.manifest import BlobRef, Block, Manifest
 from common.nesting import check_levels
 from common.self_test import encode
 from common.sizes import SizeReport
-from server.quantize.block_coder import CodedBlock, encode_block
+from server.quantize.block_coder import CodedBlock
+from server.quantize.block_task import BlockWork, check_whole, code_block
 from server.quantize.expectations import Answer, Inputs, make_self_test
 from server.quantize.level_source import LevelSource
 from server.quantize.order import Order
@@ -30,7 +32,8 @@ from server.quantize.samples import Samples
 from server.quantize.sizes import SizeMeter
 from server.quantize.spool import Spool, open_spool
 from server.quantize.states import load_block, states_in_order
-from server.quantize.weights import WeightsFile, open_weights
+from server.quantize.weights import WeightsFile
+from server.quantize.workers import LocalWorkers, Workers
 
 Sink: TypeAlias = Callable[[BlobRef, bytes], None]
 # Step ("quantize" or "self-test"), what is done of it, and the whole of it.
@@ -63,7 +66,14 @@ class Quantized:
 
 
 def quantize(
-    graph: Graph, weights: Path, samples: Samples, order: Order, *, sink: Sink, report: Report
+    graph: Graph,
+    weights: Path,
+    samples: Samples,
+    order: Order,
+    *,
+    sink: Sink,
+    report: Report,
+    workers: Workers | None = None,
 ) -> Quantized:
     """Every blob of the version is in the sink: blocks, graph, self-test. Blocks the thread.
 
@@ -75,21 +85,30 @@ def quantize(
         order: How to quantize.
         sink: Takes each blob; one that two blocks share comes twice.
         report: Told of progress; what it raises ends the work.
+        workers: Who quantizes the blocks, with the same bytes whoever it is; None: this process' cores.
 
     Raises:
         InvalidInputError: Graph, weights, samples and order do not fit each other, or a weight is not finite.
         UnsupportedModelError: An operator cannot run.
         CapacityError: The disk is full.
+        LinkError: The workers are out of reach.
     """
     check_levels(order.levels)
     check_inputs(graph, dict(zip((item.name for item in graph.inputs), samples.inputs, strict=False)))
-    with open_weights(weights) as file, open_spool(weights.parent) as spool:
+    with open_spool(weights.parent) as spool:
+        file = WeightsFile(weights)
         states = states_in_order(graph, file)
         meter = SizeMeter(order.levels)
         blocks = []
-        for coded in _coded_blocks(states, file, order, meter, report):
-            blocks.append(coded.block)
-            _store(coded, spool, sink)
+        with (
+            _crew(workers) as crew,
+            contextlib.closing(
+                _coded_blocks(states, file, order, crew, meter=meter, report=report)
+            ) as all_coded,
+        ):
+            for coded in all_coded:
+                blocks.append(coded.block)
+                _store(coded, spool, sink)
         self_test = make_self_test(
             samples,
             order.levels,
@@ -112,18 +131,34 @@ def quantize(
     )
 
 
+@contextlib.contextmanager
+def _crew(workers: Workers | None) -> Iterator[Workers]:
+    """The workers that were given, or some for as long as the context lasts."""
+    if workers is not None:
+        yield workers
+        return
+    with contextlib.closing(LocalWorkers()) as own:
+        yield own
+
+
 def _coded_blocks(
-    states: Sequence[State], weights: WeightsFile, order: Order, meter: SizeMeter, report: Report
-) -> Iterator[CodedBlock]:
+    states: Sequence[State],
+    weights: WeightsFile,
+    order: Order,
+    workers: Workers,
+    *,
+    meter: SizeMeter,
+    report: Report,
+) -> Generator[CodedBlock, None, None]:
     mode = rounding(order.rounding, refit=order.refit)
     plans = plan(states, order.levels, order.max_blob_bytes, mode.shard_bits(order.levels))
+    work = (BlockWork(load_block(block, weights), order.levels, mode) for block in plans)
     report("quantize", 0, len(plans))
-    for index, block in enumerate(plans):
-        values = load_block(block, weights)
-        coded = encode_block(values, order.levels, mode)
-        meter.add(values, coded)
-        yield coded
-        report("quantize", index + 1, len(plans))
+    with contextlib.closing(workers.map(code_block, work, check=check_whole)) as results:
+        for index, done in enumerate(results):
+            meter.add(done.coded, done.dedicated_bytes)
+            yield done.coded
+            report("quantize", index + 1, len(plans))
 
 
 def _store(coded: CodedBlock, spool: Spool, sink: Sink) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from common.manifest import BlobRef
@@ -17,6 +17,11 @@ _WORD_BITS: Final = 64
 _ROW_BYTES: Final = 8  # one float32 scale and one float32 offset or zero point
 
 
+def dedicated_sizes(values: BlockValues, levels: Sequence[int]) -> dict[int, int]:
+    """Wire bytes of a block in an INT8 model and in a model for each level alone, by bit-width."""
+    return {level: dedicated_bytes(values, level) for level in sorted({_INT8, *levels})}
+
+
 class SizeMeter:
     """Adds a version up, block by block."""
 
@@ -26,14 +31,18 @@ class SizeMeter:
         self._dedicated_bytes: Counter[int] = Counter()
         self._seen: set[str] = set()
 
-    def add(self, values: BlockValues, coded: CodedBlock) -> None:
-        """Count a block; a blob that another block has too is sent once and counts once."""
+    def add(self, coded: CodedBlock, dedicated: Mapping[int, int]) -> None:
+        """Count a block; a blob that another block has too is sent once and counts once.
+
+        Args:
+            coded: The block.
+            dedicated: Its ``dedicated_sizes``.
+        """
         for level, ref in zip(self._levels, coded.block.blobs, strict=False):
             if ref.digest not in self._seen:
                 self._level_bytes[level] += ref.size_bytes
                 self._seen.add(ref.digest)
-        for level in {_INT8, *self._levels}:
-            self._dedicated_bytes[level] += dedicated_bytes(values, level)
+        self._dedicated_bytes.update(dedicated)
 
     @property
     def wire_bytes(self) -> int:
