@@ -109,7 +109,7 @@ def base_size_bytes(count: int, level: int) -> int:
 
 def pack_base(codes: NDArray[np.int8], level: int) -> NDArray[np.uint8]:
     """The stored form of base codes: uint8, flat, packed up to 4 bits, else one per byte."""
-    unsigned = (codes.astype(np.int16) + (1 << (level - 1))).astype(np.uint8)
+    unsigned = codes.view(np.uint8) + np.uint8(1 << (level - 1))  # modulo 256, and within it
     return pack(unsigned, level) if level <= _PACKED_UP_TO_BITS else unsigned.reshape(-1)
 
 

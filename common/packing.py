@@ -48,14 +48,9 @@ def pack(values: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
         raise InvalidInputError(f"A value does not fit {bits} bits.")
     if bits == 8:  # noqa: PLR2004
         return flat.copy()
-    size_bytes = packed_size_bytes(flat.size, bits)
     padded = np.zeros(-(-flat.size // _GROUP) * _GROUP, np.uint8)
     padded[: flat.size] = flat
-    groups = padded.reshape(-1, _GROUP)
-    words = np.zeros(len(groups), "<u8")
-    for index in range(_GROUP):
-        words |= groups[:, index].astype("<u8") << np.uint64(index * bits)
-    return np.ascontiguousarray(words.view(np.uint8).reshape(-1, 8)[:, :bits]).reshape(-1)[:size_bytes]
+    return _squeeze(padded, bits)[: packed_size_bytes(flat.size, bits)]
 
 
 def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.uint8]:
@@ -101,3 +96,17 @@ def _spread(packed: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
         words |= words << shift
         words &= mask
     return words.view(np.uint8)
+
+
+def _squeeze(values: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
+    """Whole groups without gaps: neighbours close up, then pairs, then fours. Uses the values up."""
+    for width in (8, 16, 32):
+        words = values.view(f"<u{width // 4}")
+        lower = words & words.dtype.type((1 << width) - 1)
+        words ^= lower
+        words >>= words.dtype.type(width - width // 8 * bits)
+        words |= lower
+    words = values.view("<u8")
+    if bits in _SPREADS:
+        return words.astype(f"<u{bits}").view(np.uint8)
+    return np.ascontiguousarray(words.view(np.uint8).reshape(-1, _GROUP)[:, :bits]).reshape(-1)

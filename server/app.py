@@ -25,6 +25,7 @@ from server.delivery.fetch import Fetching
 from server.delivery.order import Part
 from server.delivery.publish import Publishing, PushLimits
 from server.delivery.workspace import Workspace
+from server.quantize.workers import make_workers
 from server.registry.repository import Registry
 from server.rpc.catalog import CatalogServicer
 from server.rpc.delivery import DeliveryServicer
@@ -99,7 +100,8 @@ async def running(settings: Settings) -> AsyncIterator[Addresses]:
         store = open_blob_store(settings.blobs)
         workspace = Workspace(settings.data_dir / "incoming", reserve_bytes=settings.disk_reserve_bytes)
         workspace.sweep()
-        publishing = Publishing(Building(registry, store), workspace, _limits(settings))
+        workers = make_workers(settings.workers)
+        publishing = Publishing(Building(registry, store, workers), workspace, _limits(settings))
         stack.push_async_callback(asyncio.to_thread, publishing.close)
         broker, advertised = await _broker(settings, stack)
         desk = Desk(registry, clock, broker)
@@ -111,6 +113,7 @@ async def running(settings: Settings) -> AsyncIterator[Addresses]:
             PublishServicer(publishing, block_size_bytes=settings.block_size_bytes),
         )
         stack.push_async_callback(rpc.stop)
+        stack.push_async_callback(asyncio.to_thread, workers.close)  # a push that waits for them ends
         stack.callback(publishing.cut)
         addresses = Addresses(await rpc.start(settings.listen), str(broker))
         if settings.ready_file is not None:

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from common.addresses import BrokerAddress, parse_broker_url, parse_host_port
 from common.byte_sizes import parse_bytes
 from common.errors import ConfigError, InvalidInputError
+from server.quantize.workers.choice import LOCAL, check_choice
 
 ENV_PREFIX: Final = "NESTFLEET_SERVER_"
 _KIB: Final = 1024
@@ -43,12 +44,17 @@ def _broker_url(text: str) -> str:
     return text
 
 
+def _workers(text: str) -> str:
+    return str(_read_by(check_choice, text))
+
+
 def _bytes(value: Any) -> Any:
     return _read_by(parse_bytes, value) if isinstance(value, str) else value
 
 
 HostPort = Annotated[str, AfterValidator(_host_port)]
 BrokerUrl = Annotated[str, AfterValidator(_broker_url)]
+WorkersChoice = Annotated[str, AfterValidator(_workers)]
 Bytes = Annotated[int, BeforeValidator(_bytes)]
 
 
@@ -73,6 +79,8 @@ class Settings(BaseSettings):
         disk_reserve_bytes: What a push must leave free on the disk.
         max_pushes: Pushes under way at once; the next is refused.
         push_idle_seconds: A push that sends nothing for so long is cut.
+        workers: Who quantizes: "local", the cores of this machine, or ``dask://HOST:PORT``, the scheduler of
+            a Dask cluster. Never for a push to say: it could make the server connect anywhere.
         ready_file: Written once all is served: JSON with the addresses.
         log_level: Least level that is logged to stderr.
     """
@@ -98,6 +106,7 @@ class Settings(BaseSettings):
     disk_reserve_bytes: Bytes = Field(default=64 * _MIB, ge=0)
     max_pushes: int = Field(default=4, ge=1, le=64)
     push_idle_seconds: float = Field(default=60.0, gt=0)
+    workers: WorkersChoice = LOCAL
     ready_file: Path | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 

@@ -21,7 +21,8 @@ from benchmarks.quantize.memory import watch_peak
 from benchmarks.quantize.tasks.task import Task
 from server.quantize.level_source import LevelSource
 from server.quantize.order import Order
-from server.quantize.pipeline import Quantized, quantize
+from server.quantize.pipeline import quantize
+from server.quantize.quantized import Quantized
 from server.quantize.rounding.modes import MODES
 from server.quantize.samples import Samples
 from server.storage.folder import FolderBlobStore

@@ -51,6 +51,10 @@ def server(
     advertised_broker: Annotated[
         str | None, typer.Option(metavar="URL", help="Where devices find the broker, if that is elsewhere.")
     ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="A Dask cluster, dask://HOST:PORT.", show_default="this machine"),
+    ] = None,
     ready_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Written with the addresses once all is served.")
     ] = None,
@@ -75,6 +79,7 @@ def server(
         broker_url=broker_url,
         broker_listen=broker_listen,
         advertised_broker=advertised_broker,
+        workers=workers,
         ready_file=ready_file,
         log_level=log_level,
     )

@@ -15,9 +15,11 @@ from common.manifest import BlobRef, to_json
 from server.delivery.agreement import check_weights
 from server.delivery.fetch import manifest_frame
 from server.delivery.order import Part, PushOrder
-from server.quantize.pipeline import Quantized, quantize
+from server.quantize.pipeline import quantize
+from server.quantize.quantized import Quantized
 from server.quantize.rounding import rounding
 from server.quantize.samples import Samples, read_samples
+from server.quantize.workers import Workers
 from server.registry.records import NewVersion, VersionRecord
 from server.registry.repository import Registry
 from server.storage.port import BlobStore
@@ -26,11 +28,18 @@ _ENVELOPE_BYTES: Final = 64 * 1024
 
 
 class Building:
-    """Quantizes into the store, and registers the result."""
+    """Quantizes into the store, and registers the result.
 
-    def __init__(self, registry: Registry, store: BlobStore) -> None:
+    Args:
+        registry: Where the version goes.
+        store: Where its blobs go.
+        workers: Who quantizes; None: this process' cores.
+    """
+
+    def __init__(self, registry: Registry, store: BlobStore, workers: Workers | None = None) -> None:
         self._registry = registry
         self._store = store
+        self._workers = workers
 
     def check(self, order: PushOrder) -> None:
         """Nothing, when the order asks for what can be done.
@@ -52,6 +61,7 @@ class Building:
             InvalidInputError: A part is damaged, or the parts do not belong together.
             UnsupportedModelError: An operator cannot be delivered.
             CapacityError: The store is full.
+            LinkError: The workers are out of reach.
         """
         weights = folder / Part.WEIGHTS.value
         graph = from_zstd((folder / Part.GRAPH.value).read_bytes())
@@ -66,6 +76,7 @@ class Building:
             evaluation=_optional_samples(order, folder, Part.EVALUATION),
             sink=self._put,
             report=report,
+            workers=self._workers,
         )
         report("store", 0, 1)
         self._check_all_there(quantized)
@@ -76,6 +87,7 @@ class Building:
         refs = [
             quantized.graph,
             quantized.self_test,
+            *([quantized.fidelity] if quantized.fidelity else []),
             *(ref for block in quantized.blocks for ref in block.blobs),
         ]
         try:

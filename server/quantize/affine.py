@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import InvalidInputError
+from server.quantize.row_chunks import row_chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +61,11 @@ def quantize_rows(weights: NDArray[np.float32], bits: int, *, name: str = "?") -
     scale[zero_row] = 1
     zero_point = np.clip(np.rint(-half - low / scale), -half, half - 1)
     zero_point[zero_row] = 0
-    steps = weights / scale[:, None]
-    np.rint(steps, out=steps)
-    steps += zero_point.astype(np.float32)[:, None]
-    np.clip(steps, -half, half - 1, out=steps)
-    return Affine(steps.astype(np.int8), scale, (-scale * zero_point).astype(np.float32))
+    codes = np.empty(weights.shape, np.int8)
+    for part in row_chunks(weights.shape):
+        steps = weights[part] / scale[part, None]
+        np.rint(steps, out=steps)
+        steps += zero_point[part, None].astype(np.float32)
+        np.clip(steps, -half, half - 1, out=steps)
+        codes[part] = steps
+    return Affine(codes, scale, (-scale * zero_point).astype(np.float32))

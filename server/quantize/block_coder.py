@@ -30,6 +30,7 @@ class BlockValues:
         floats: Tensors that stay as they are.
         level_floats: Tensors that stay float and are others at each level: one array per level of the block,
             lowest first, all of one type and shape. Only beside quantized tensors.
+        decided: Rows of tensors to what calibration decided for them: one for each part-bit level.
 
     Raises:
         ValueError: Level floats are none of that.
@@ -38,6 +39,7 @@ class BlockValues:
     tensors: Mapping[TensorPart, NDArray[np.float32]]
     floats: Mapping[str, NDArray[Any]]
     level_floats: Mapping[str, tuple[NDArray[Any], ...]] = field(default_factory=dict)
+    decided: Mapping[TensorPart, tuple[Affine, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.level_floats and not self.tensors:
@@ -74,7 +76,8 @@ def encode_block(values: BlockValues, levels: Sequence[int], rounding: Rounding)
     arrays = _floats(values, len(levels))
     digests = [hashlib.sha256() for _ in levels]
     for part, weights in values.tensors.items():
-        rounded = rounding(Rows(part.name, weights, math.prod(part.shape[2:])), levels)
+        decided = values.decided.get(part, ())
+        rounded = rounding(Rows(part.name, weights, math.prod(part.shape[2:]), decided), levels)
         for index, (stored, affine) in enumerate(zip(_stored(rounded, levels), rounded.levels, strict=True)):
             arrays[index] |= _entries(part.name, stored, affine)
             digests[index].update(affine.codes.tobytes())

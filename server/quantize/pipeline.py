@@ -2,64 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TypeAlias
-
-import torch
-from numpy.typing import NDArray
+from typing import Final, TypeAlias
 
 from common.digest import sha256_hex
+from common.fidelity import FidelityReport, SampleKind
+from common.fidelity_codec import encode as encode_fidelity
 from common.graph import codec
-from common.graph.build import build
 from common.graph.model import Graph
-from common.graph.outputs import check_outputs
-from common.manifest import BlobRef, Block, Manifest
-from common.nesting import check_levels
+from common.manifest import MAX_GAIN, BlobRef, Block
 from common.self_test import encode
-from common.sizes import SizeReport
-from server.quantize.block_coder import CodedBlock, encode_block
-from server.quantize.expectations import Answer, Inputs, make_self_test
-from server.quantize.level_source import LevelSource
-from server.quantize.order import Order
+from server.quantize.calibration import Calibrated, calibrate
+from server.quantize.coding import Coding, Entry
+from server.quantize.fidelity import check_min_fidelity, measure_fidelity
+from server.quantize.fidelity.sources import FloatSource
+from server.quantize.formats import with_formats
+from server.quantize.lifting import Lift, lifts_within
+from server.quantize.order import Order, check_calibration_given
 from server.quantize.plan import State, plan
+from server.quantize.proof import prove
+from server.quantize.quantized import Quantized
 from server.quantize.rounding import rounding
 from server.quantize.sample_checks import check_samples
 from server.quantize.samples import Samples
 from server.quantize.sizes import SizeMeter
-from server.quantize.spool import Spool, open_spool
-from server.quantize.states import load_block, states_in_order
-from server.quantize.weights import WeightsFile, open_weights
+from server.quantize.spool import open_spool
+from server.quantize.states import states_in_order
+from server.quantize.weights import WeightsFile
+from server.quantize.workers import Workers
 
 Sink: TypeAlias = Callable[[BlobRef, bytes], None]
-# Step ("quantize" or "self-test"), what is done of it, and the whole of it.
+# Step ("calibrate", "quantize", "fidelity" or "self-test"), what is done of it, and the whole of it.
 Report: TypeAlias = Callable[[str, int, int], None]
 
-_SELF_TEST_SHARE: Final = 200  # one part in so many of the version's bytes, so that metadata stays below 1 %
-_SELF_TEST_MIN_BYTES: Final = 16 * 1024
-_SELF_TEST_MAX_BYTES: Final = 256 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Quantized:
-    """A version, but for its name and number.
-
-    Attributes:
-        levels, rounding, graph, self_test, blocks: As in the manifest.
-        sizes: ``metadata_bytes`` lacks the manifest, which does not exist yet.
-    """
-
-    levels: tuple[int, ...]
-    rounding: str
-    graph: BlobRef
-    self_test: BlobRef
-    blocks: tuple[Block, ...]
-    sizes: SizeReport
-
-    def manifest(self, model: str, version: int) -> Manifest:
-        """The manifest under a name and number."""
-        return Manifest(model, version, self.levels, self.rounding, self.graph, self.self_test, self.blocks)
+FIDELITY_SECONDS: Final = 10.0
+_MILLIONTHS: Final = 1_000_000
 
 
 def quantize(
@@ -72,8 +51,10 @@ def quantize(
     evaluation: Samples | None = None,
     sink: Sink,
     report: Report,
+    workers: Workers | None = None,
+    fidelity_seconds: float = FIDELITY_SECONDS,
 ) -> Quantized:
-    """Every blob of the version is in the sink: blocks, graph, self-test. Blocks the thread.
+    """Every blob of the version is in the sink: blocks, graph, self-test, report. Blocks the thread.
 
     Args:
         graph: The computation.
@@ -81,90 +62,140 @@ def quantize(
             of all blobs is made beside it, and is gone afterwards.
         samples: Inputs, in the graph's order, to derive the self-test from.
         order: How to quantize.
-        calibration: Inputs by which weights are rounded; no labels.
-        evaluation: Inputs and labels by which top-1 is measured.
+        calibration: Unlabelled inputs to round weights by and to measure fidelity on.
+        evaluation: Labelled inputs for the fidelity report.
         sink: Takes each blob; one that two blocks share comes twice.
         report: Told of progress; what it raises ends the work.
+        workers: Who quantizes the blocks, with the same bytes whoever it is; None: this process' cores.
+        fidelity_seconds: About what measuring the sensitivity of blocks may take; 0: no fidelity report.
 
     Raises:
-        InvalidInputError: Graph, weights, samples and order do not fit each other, or a weight is not finite.
+        InvalidInputError: Graph, weights, samples and order do not fit each other, a weight is not finite, or
+            the version is less faithful than the order asks for.
         UnsupportedModelError: An operator cannot run.
         CapacityError: The disk is full.
+        LinkError: The workers are out of reach.
     """
-    check_levels(order.levels)
+    check_calibration_given(order.rounding, given=calibration is not None)
     check_samples(graph, samples, calibration=calibration, evaluation=evaluation)
-    with open_weights(weights) as file, open_spool(weights.parent) as spool:
-        states = states_in_order(graph, file)
-        meter = SizeMeter(order.levels)
-        blocks = []
-        for coded in _coded_blocks(states, file, order, meter, report):
-            blocks.append(coded.block)
-            _store(coded, spool, sink)
-        self_test = make_self_test(
-            samples,
-            order.levels,
-            _answer(graph, blocks, order.levels, spool, report),
-            min_agreement=order.min_agreement,
-            target_bytes=_self_test_bytes(meter.wire_bytes),
+    with open_spool(weights.parent) as spool:
+        file = WeightsFile(weights)
+        states = with_formats(
+            graph, states_in_order(graph, file), order, FloatSource(file), calibrated=calibration is not None
         )
-    metadata = (_graph_blob(graph), encode(self_test))
+        decided = _calibrated(graph, file, states, calibration, report)
+        coding = Coding(file, decided, order.levels, spool, workers, report)
+        measuring = _Measuring(graph, file, states, order, coding, calibration or samples, evaluation)
+        entries = []
+        liftable = order.budget_bytes > 0
+        for entry in coding.code(plan(states, order.levels, order.max_blob_bytes, liftable=liftable)):
+            entries.append(entry)
+            if not liftable:
+                _send(entry, coding, sink)
+        if liftable:
+            entries = coding.lifted(entries, measuring.lifts(entries))
+            for entry in entries:
+                _send(entry, coding, sink)
+        meter = SizeMeter(order.levels)
+        for entry in entries:
+            meter.add(entry.block, entry.dedicated_bytes)
+        blocks = tuple(entry.block for entry in entries)
+        found = measuring.report(blocks, fidelity_seconds) if fidelity_seconds or order.min_fidelity else None
+        if found:
+            check_min_fidelity(found, order.min_fidelity)
+            blocks = _with_gains(blocks, found)
+        self_test = prove(
+            graph, blocks, samples, order, wire_bytes=meter.wire_bytes, read=spool.read, report=report
+        )
+    metadata = (_graph_blob(graph), encode(self_test), *([encode_fidelity(found)] if found else []))
     for data, ref in metadata:
         sink(ref, data)
-    graph_ref, self_test_ref = (ref for _, ref in metadata)
-    sizes = meter.report(states, (graph_ref, self_test_ref))
+    refs = [ref for _, ref in metadata]
     return Quantized(
         order.levels,
-        rounding(order.rounding, refit=order.refit).label,
-        graph_ref,
-        self_test_ref,
-        tuple(blocks),
-        sizes,
+        order.rounding if order.rounding == "auto" else rounding(order.rounding, refit=order.refit).label,
+        refs[0],
+        refs[1],
+        blocks,
+        meter.report(states, refs[:2]),
+        fidelity=refs[2] if found else None,
     )
 
 
-def _coded_blocks(
-    states: Sequence[State], weights: WeightsFile, order: Order, meter: SizeMeter, report: Report
-) -> Iterator[CodedBlock]:
-    mode = rounding(order.rounding, refit=order.refit)
-    plans = plan(states, order.levels, order.max_blob_bytes, mode.shard_bits(order.levels))
-    report("quantize", 0, len(plans))
-    for index, block in enumerate(plans):
-        values = load_block(block, weights)
-        coded = encode_block(values, order.levels, mode)
-        meter.add(values, coded)
-        yield coded
-        report("quantize", index + 1, len(plans))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Measuring:
+    """How faithful a version is, on the best samples that there are."""
 
+    graph: Graph
+    weights: WeightsFile
+    states: Sequence[State]
+    order: Order
+    coding: Coding
+    samples: Samples
+    evaluation: Samples | None
 
-def _store(coded: CodedBlock, spool: Spool, sink: Sink) -> None:
-    for ref, data in coded.blobs():
-        spool.put(ref, data)
-        sink(ref, data)
-
-
-def _answer(
-    graph: Graph, blocks: Sequence[Block], levels: Sequence[int], spool: Spool, report: Report
-) -> Answer:
-    """Runs the model on the blobs that will be sent."""
-    runner = build(graph)
-
-    def answer(level: int, inputs: Inputs) -> tuple[NDArray[Any], ...]:
-        report("self-test", levels.index(level), len(levels))
-        source = LevelSource(blocks, levels, level, spool.read)
-        outputs = runner(source, *(torch.from_numpy(array) for array in inputs))
-        check_outputs(graph, [(str(output.dtype).removeprefix("torch."), output.shape) for output in outputs])
-        report("self-test", levels.index(level) + 1, len(levels))
-        return tuple(
-            (output.float() if output.dtype == torch.bfloat16 else output).numpy() for output in outputs
+    def report(self, blocks: Sequence[Block], seconds: float) -> FidelityReport:
+        """The whole report."""
+        kind: SampleKind = "example"
+        if self.evaluation is not None:
+            kind = "evaluation"
+        elif self.samples.what == "calibration samples":
+            kind = "calibration"
+        return measure_fidelity(
+            self.graph,
+            self.weights,
+            self.evaluation or self.samples,
+            blocks=blocks,
+            levels=self.order.levels,
+            read=self.coding.spool.read,
+            sample_kind=kind,
+            roundings={state.name: state.form.rounding.label for state in self.states if state.form},
+            report=self.coding.report,
+            budget_seconds=seconds,
         )
 
-    return answer
+    def lifts(self, entries: Sequence[Entry]) -> dict[int, int]:
+        """Which blocks the budget lifts, and to which level."""
+        blocks = [entry.block for entry in entries]
+        found = self.report(blocks, FIDELITY_SECONDS)
+        bases = {block.blobs[0].digest: block.blobs[0].size_bytes for block in blocks}
+        options = {
+            item.block: [Lift(shard.level, shard.size_bytes, shard.gain) for shard in item.shards]
+            for item in found.blocks
+        }
+        return lifts_within(self.order.budget_bytes, sum(bases.values()), options)
+
+
+def _calibrated(
+    graph: Graph,
+    weights: WeightsFile,
+    states: Sequence[State],
+    calibration: Samples | None,
+    report: Report,
+) -> Calibrated:
+    """What the samples decide; nothing without samples."""
+    forms = {state.name: state.form for state in states if state.form}
+    if calibration is None or not any(form.rounding.label == "calibrated" for form in forms.values()):
+        return Calibrated()
+    return calibrate(graph, FloatSource(weights), calibration, forms, report)
+
+
+def _send(entry: Entry, coding: Coding, sink: Sink) -> None:
+    for ref in entry.block.blobs:
+        sink(ref, coding.spool.read(ref.digest))
+
+
+def _with_gains(blocks: Sequence[Block], report: FidelityReport) -> tuple[Block, ...]:
+    """The blocks with what each shard gains, for a policy; none where only weights were compared."""
+    if report.sensitivity != "output":
+        return tuple(blocks)
+    gains = {
+        item.block: tuple(min(MAX_GAIN, round(shard.gain * _MILLIONTHS)) for shard in item.shards)
+        for item in report.blocks
+    }
+    return tuple(replace(block, gains=gains.get(index, ())) for index, block in enumerate(blocks))
 
 
 def _graph_blob(graph: Graph) -> tuple[bytes, BlobRef]:
     data = codec.to_zstd(graph)
     return data, BlobRef(sha256_hex(data), len(data), len(codec.to_json(graph)), "zstd")
-
-
-def _self_test_bytes(wire_bytes: int) -> int:
-    return min(max(wire_bytes // _SELF_TEST_SHARE, _SELF_TEST_MIN_BYTES), _SELF_TEST_MAX_BYTES)

@@ -89,8 +89,8 @@ def plan(
     """Blocks of neighbouring layers, each row of each tensor in exactly one.
 
     A quantized tensor and the floats up to the next one stay together. Neighbours of one form are joined
-    while no blob exceeds the limit; a tensor of more than half of it gets blocks of its own, split by rows where
-    needed. Only a single row or a single float tensor that is larger than the limit exceeds it.
+    while no blob exceeds the limit; a tensor of more than half of it gets blocks of its own, split by rows
+    where needed. Only a single row or a single float tensor that is larger than the limit exceeds it.
 
     Args:
         states: The model's tensors in the order in which it uses them, each name once.
@@ -119,7 +119,7 @@ def check_block_size(max_blob_bytes: int) -> None:
     if not MIN_MAX_BLOB_BYTES <= max_blob_bytes <= MAX_MAX_BLOB_BYTES:
         raise InvalidInputError(
             f"Blocks of {max_blob_bytes} bytes are not possible.",
-            advice=f"Choose {MIN_MAX_BLOB_BYTES} to {MAX_MAX_BLOB_BYTES} bytes, or 0 for the server's choice.",
+            advice=f"Choose {MIN_MAX_BLOB_BYTES} to {MAX_MAX_BLOB_BYTES}, or 0 for the server's choice.",
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from server.quantize.affine import Affine
+from server.quantize.row_chunks import row_chunks
 
 
 def refit(codes: NDArray[np.int8], weights: NDArray[np.float32], nominal: NDArray[np.float32]) -> Affine:
@@ -24,13 +25,28 @@ def refit(codes: NDArray[np.int8], weights: NDArray[np.float32], nominal: NDArra
     Returns:
         The codes with the pair that has the least squared error.
     """
+    scale = np.empty(len(codes), np.float32)
+    offset = np.empty(len(codes), np.float32)
+    for part in row_chunks(codes.shape):
+        scale[part], offset[part] = _fit(codes[part], weights[part], nominal[part])
+    return Affine(codes, scale, offset)
+
+
+def _fit(
+    codes: NDArray[np.int8], weights: NDArray[np.float32], nominal: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Scale and offset of some rows.
+
+    Products are added up pairwise, never by a dot product of BLAS: that one adds in an order that depends on
+    the processor and its threads, and equal weights must give equal blobs wherever they are quantized.
+    """
     wide_codes = codes.astype(np.float64)
     wide_weights = weights.astype(np.float64)
     mean_code = wide_codes.mean(axis=1)
     mean_weight = wide_weights.mean(axis=1)
     wide_codes -= mean_code[:, None]
-    variance = np.vecdot(wide_codes, wide_codes)
-    covariance = np.vecdot(wide_codes, wide_weights)
+    wide_weights *= wide_codes
+    covariance = wide_weights.sum(axis=1)
+    variance = np.square(wide_codes, out=wide_codes).sum(axis=1)
     scale = np.divide(covariance, variance, out=nominal.astype(np.float64), where=variance > 0)
-    offset = mean_weight - scale * mean_code
-    return Affine(codes, scale.astype(np.float32), offset.astype(np.float32))
+    return scale, mean_weight - scale * mean_code

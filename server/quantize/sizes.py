@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
-from common.manifest import BlobRef
+from common.manifest import BlobRef, Block
 from common.sizes import SizeReport
-from server.quantize.block_coder import BlockValues, CodedBlock, dedicated_bytes
+from server.quantize.block_coder import BlockValues, dedicated_bytes
 from server.quantize.plan import State
 
 _INT8: Final = 8
 _WORD_BITS: Final = 64
 _ROW_BYTES: Final = 8  # one float32 scale and one float32 offset or zero point
+
+
+def dedicated_sizes(values: BlockValues, levels: Sequence[int]) -> dict[int, int]:
+    """Wire bytes of a block in an INT8 model and in a model for each level alone, by bit-width."""
+    return {level: dedicated_bytes(values, level) for level in sorted({_INT8, *levels})}
 
 
 class SizeMeter:
@@ -27,17 +32,19 @@ class SizeMeter:
         self._dedicated_bytes: Counter[int] = Counter()
         self._seen: set[str] = set()
 
-    def add(self, values: BlockValues, coded: CodedBlock) -> None:
+    def add(self, block: Block, dedicated: Mapping[int, int]) -> None:
         """Count a block; a blob that another block has too is sent once and counts once.
 
         A base counts as such whatever its level, a shard at the level that it reaches.
+
+        Args:
+            block: The block.
+            dedicated: Its ``dedicated_sizes``.
         """
-        block = coded.block
         self._base_bytes += self._new_bytes(block.blobs[0])
         for level, ref in zip(block.levels(self._levels)[1:], block.blobs[1:], strict=True):
             self._shard_bytes[level] += self._new_bytes(ref)
-        for level in {_INT8, *self._levels}:
-            self._dedicated_bytes[level] += dedicated_bytes(values, level)
+        self._dedicated_bytes.update(dedicated)
 
     @property
     def wire_bytes(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from common.errors import InvalidInputError
 from common.graph.model import Graph
 from common.graph.uses import quantizable_states, weight_uses
 from common.manifest import TensorPart
+from server.quantize.affine import Affine
 from server.quantize.block_coder import BlockValues
+from server.quantize.calibration import Calibrated
 from server.quantize.plan import BlockPlan, State
 from server.quantize.weights import WeightsFile
 
@@ -44,8 +47,16 @@ def states_in_order(graph: Graph, weights: WeightsFile) -> tuple[State, ...]:
     return tuple(states)
 
 
-def load_block(block: BlockPlan, weights: WeightsFile) -> BlockValues:
+def load_block(
+    block: BlockPlan, weights: WeightsFile, calibrated: Calibrated, levels: tuple[int, ...]
+) -> BlockValues:
     """A block's values in memory.
+
+    Args:
+        block: What it shall hold.
+        weights: The floats.
+        calibrated: What was decided for its tensors, and floats of levels.
+        levels: The block's own levels.
 
     Raises:
         InvalidInputError: A tensor that stays float holds NaN.
@@ -53,7 +64,28 @@ def load_block(block: BlockPlan, weights: WeightsFile) -> BlockValues:
     return BlockValues(
         tensors={part: _rows(weights, part) for part in block.tensors},
         floats={name: _whole(weights, name) for name in block.floats},
+        level_floats={
+            name: _at_levels(_whole(weights, name), calibrated.floats.get(name, {}), levels)
+            for name in block.level_floats
+        },
+        decided={
+            part: tuple(_some_rows(calibrated.affines[part.name][level], part) for level in levels[:-1])
+            for part in block.tensors
+            if part.name in calibrated.affines
+        },
     )
+
+
+def _at_levels(
+    own: NDArray[Any], decided: Mapping[int, NDArray[Any]], levels: Sequence[int]
+) -> tuple[NDArray[Any], ...]:
+    """The value at each level, in the type that the floats have; the float model's own at the last."""
+    return (*(decided.get(level, own).astype(own.dtype) for level in levels[:-1]), own)
+
+
+def _some_rows(affine: Affine, part: TensorPart) -> Affine:
+    rows = slice(part.start, part.stop)
+    return Affine(affine.codes[rows], affine.scale[rows], affine.offset[rows])
 
 
 def _rows(weights: WeightsFile, part: TensorPart) -> NDArray[np.float32]:

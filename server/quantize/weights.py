@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,12 +25,24 @@ DTYPES: Final = {
 }
 
 
-class WeightsFile:
-    """A safetensors file; rows come from disk when asked for and are not kept."""
+_MAPPING_BYTES: Final = 8 * 1024 * 1024
 
-    def __init__(self, container: Any) -> None:
-        self._container = container
-        self.names = frozenset(container.keys())
+
+class WeightsFile:
+    """A safetensors file; rows come from disk when asked for and are not kept.
+
+    They are views of the mapped file, and what was read through one mapping counts as this process' memory
+    until it ends. So after some bytes there is a new one; the old one goes with the last rows of it.
+
+    Raises:
+        InvalidInputError: The file is no safetensors container.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._container = _mapped(path)
+        self._read_bytes = 0
+        self.names = frozenset(self._container.keys())
 
     def describe(self, name: str) -> tuple[torch.dtype, tuple[int, ...]]:
         """Type and shape of a tensor.
@@ -49,25 +59,24 @@ class WeightsFile:
 
     def rows(self, name: str, start: int, stop: int) -> torch.Tensor:
         """Rows of a tensor of at least one axis, in its own type."""
-        rows: torch.Tensor = self._container.get_slice(name)[start:stop]
+        rows: torch.Tensor = self._fresh().get_slice(name)[start:stop]
+        self._read_bytes += rows.nbytes
         return rows
 
     def whole(self, name: str) -> torch.Tensor:
         """A tensor in its own type and shape."""
-        tensor: torch.Tensor = self._container.get_tensor(name)
+        tensor: torch.Tensor = self._fresh().get_tensor(name)
+        self._read_bytes += tensor.nbytes
         return tensor
 
+    def _fresh(self) -> Any:
+        if self._read_bytes > _MAPPING_BYTES:
+            self._container, self._read_bytes = _mapped(self._path), 0
+        return self._container
 
-@contextlib.contextmanager
-def open_weights(path: Path) -> Iterator[WeightsFile]:
-    """A weights file, open for as long as the context lasts.
 
-    Raises:
-        InvalidInputError: The file is no safetensors container.
-    """
+def _mapped(path: Path) -> Any:
     try:
-        container = safetensors.safe_open(path, framework="pt")
+        return safetensors.safe_open(path, framework="pt")
     except safetensors.SafetensorError as error:
         raise InvalidInputError(f"The weights are no safetensors file: {error}.") from error
-    with container:
-        yield WeightsFile(container)

@@ -16,12 +16,13 @@ from common.fidelity import FidelityReport
 from common.graph.model import Graph
 from common.manifest import Block
 from server.quantize.block_coder import encode_block
+from server.quantize.calibration import Calibrated
 from server.quantize.fidelity import measure_fidelity
 from server.quantize.plan import BlockPlan
 from server.quantize.rounding import rounding
 from server.quantize.samples import Samples
 from server.quantize.states import load_block
-from server.quantize.weights import WeightsFile, open_weights
+from server.quantize.weights import WeightsFile
 from tests.support.models import tiny_net
 from tests.support.versions import Version, make_version
 
@@ -56,8 +57,8 @@ class Measurable:
     def raise_base(self, index: int, base_level: int) -> None:
         """Quantize a block anew, at the levels from ``base_level`` up alone."""
         block = self.blocks[index]
-        values = load_block(BlockPlan(block.tensors, block.floats, ()), self.weights)
         own = self.levels[self.levels.index(base_level) :]
+        values = load_block(BlockPlan(block.tensors, block.floats, ()), self.weights, Calibrated(), own)
         coded = encode_block(values, own, rounding("floor"))
         self.blobs |= {ref.digest: data for ref, data in coded.blobs()}
         self.blocks[index] = coded.block
@@ -89,15 +90,14 @@ def measurable(version: Version, samples: Samples | None = None) -> Iterator[Mea
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights.safetensors"
         safetensors.torch.save_file(exported.states, path)
-        with open_weights(path) as weights:
-            yield Measurable(
-                exported.graph,
-                weights,
-                samples or Samples(inputs),
-                version.manifest.levels,
-                list(version.manifest.blocks),
-                dict(version.blobs),
-            )
+        yield Measurable(
+            exported.graph,
+            WeightsFile(path),
+            samples or Samples(inputs),
+            version.manifest.levels,
+            list(version.manifest.blocks),
+            dict(version.blobs),
+        )
 
 
 @functools.cache

@@ -10,10 +10,9 @@ roundings of one number can lie further apart than ``l + 1`` bits tell, one step
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +22,7 @@ from server.quantize.affine import Affine, quantize_rows
 from server.quantize.refit import refit
 from server.quantize.rounding.flips import flip
 from server.quantize.rounding.port import Rounded, Rows
-
-_CHUNK_WEIGHTS: Final = (
-    1 << 16
-)  # whole channels worked on at once, so that what is made of them stays in cache
+from server.quantize.row_chunks import row_chunks
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +71,7 @@ def squant(rows: Rows, bits: int) -> Affine:
     """
     plain = quantize_rows(rows.weights, bits, name=rows.name)
     codes = np.empty_like(plain.codes)
-    for part in _chunks(codes.shape):
+    for part in row_chunks(codes.shape):
         exact = (rows.weights[part] - plain.offset[part, None]) / plain.scale[part, None]
         nearest = np.rint(exact)
         kernels = (len(exact), -1, rows.kernel_weights)
@@ -96,7 +92,7 @@ def lower_adaptively(codes: NDArray[np.int8], low: int, high: int, kernel_weight
     step_bits = high - low
     greatest = np.int8(((1 << (low - 1)) - 1) << step_bits)
     lowered = np.empty_like(codes)
-    for part in _chunks(codes.shape):
+    for part in row_chunks(codes.shape):
         exact = np.minimum(codes[part], greatest).astype(np.int32)
         exact = exact.reshape(len(exact), -1, kernel_weights)
         nearest = _nearest(exact, step_bits)
@@ -113,9 +109,3 @@ def _nearest(values: NDArray[np.int32], step_bits: int) -> NDArray[np.int32]:
     nearest += (1 << (step_bits - 1)) - 1
     nearest >>= step_bits
     return nearest
-
-
-def _chunks(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Runs of whole rows."""
-    step = max(1, _CHUNK_WEIGHTS // max(1, shape[1]))
-    return (slice(start, start + step) for start in range(0, shape[0], step))

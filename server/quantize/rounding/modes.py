@@ -7,12 +7,16 @@ from typing import Final
 
 from common.errors import InvalidInputError
 from server.quantize.rounding.adaptive import Adaptive
+from server.quantize.rounding.calibrated import Calibrated
 from server.quantize.rounding.floor import Floor
 from server.quantize.rounding.port import Rounding
 
-# Name to what makes the mode, told whether part-bit levels shall have refitted scales and offsets.
+# Name to what makes the mode, told whether part-bit levels shall have refitted scales and offsets. "auto" is
+# calibrated where samples say something of a tensor; else ``server.quantize.formats`` compares the others.
 MODES: Final[dict[str, Callable[[bool], Rounding]]] = {
     "adaptive": lambda refit: Adaptive(refit=refit),
+    "auto": lambda _refit: Calibrated(),
+    "calibrated": lambda _refit: Calibrated(),
     "floor": lambda _refit: Floor(),
 }
 

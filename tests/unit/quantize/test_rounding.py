@@ -138,7 +138,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(mode: Rounding, bad: fl
 def test_labels_tell_modes_apart() -> None:
     assert [mode.label for mode in MODES] == ["floor", "adaptive", "adaptive-refit"]
     assert rounding("floor", refit=True).label == "floor"
-    with pytest.raises(InvalidInputError, match="Choose one of: adaptive, floor"):
+    with pytest.raises(InvalidInputError, match="Choose one of: adaptive, auto, calibrated, floor"):
         rounding("adaptive-refit")
 
 

@@ -9,7 +9,7 @@ from common.manifest import BlobRef, TensorPart
 from server.quantize.block_coder import BlockValues, dedicated_bytes, encode_block
 from server.quantize.plan import State
 from server.quantize.rounding import rounding
-from server.quantize.sizes import SizeMeter, paper_bytes
+from server.quantize.sizes import SizeMeter, dedicated_sizes, paper_bytes
 
 LEVELS = (4, 6, 8)
 FLOOR = rounding("floor")
@@ -43,7 +43,7 @@ def test_a_report_adds_up() -> None:
     meter = SizeMeter(LEVELS)
     values = values_of(0)
     coded = encode_block(values, LEVELS, FLOOR)
-    meter.add(values, coded)
+    meter.add(coded.block, dedicated_sizes(values, LEVELS))
     report = meter.report(STATES, [BlobRef("0" * 64, 7, 7, "raw"), BlobRef("1" * 64, 5, 5, "raw")])
     assert (report.weights, report.floats, report.metadata_bytes) == (800, 16, 12)
     assert report.fp32_bytes == 3200 + 64
@@ -58,7 +58,7 @@ def test_a_report_adds_up() -> None:
 
 def test_int8_is_counted_when_it_is_no_level() -> None:
     meter = SizeMeter((3, 5))
-    meter.add(values_of(0), encode_block(values_of(0), (3, 5), FLOOR))
+    meter.add(encode_block(values_of(0), (3, 5), FLOOR).block, dedicated_sizes(values_of(0), (3, 5)))
     report = meter.report(STATES, [])
     assert report.int8_bytes == dedicated_bytes(values_of(0), 8)
     assert set(report.separate_bytes) == {3, 5}
@@ -67,7 +67,7 @@ def test_int8_is_counted_when_it_is_no_level() -> None:
 
 def test_one_level_has_no_low_part() -> None:
     meter = SizeMeter((8,))
-    meter.add(values_of(0), encode_block(values_of(0), (8,), FLOOR))
+    meter.add(encode_block(values_of(0), (8,), FLOOR).block, dedicated_sizes(values_of(0), (8,)))
     report = meter.report(STATES, [])
     assert (report.paper_low_bytes, report.shard_bytes) == (0, {})
     assert report.base_bytes == report.int8_bytes
@@ -76,9 +76,9 @@ def test_one_level_has_no_low_part() -> None:
 def test_a_blob_that_two_blocks_share_counts_once() -> None:
     meter = SizeMeter(LEVELS)
     coded = encode_block(values_of(0), LEVELS, FLOOR)
-    meter.add(values_of(0), coded)
+    meter.add(coded.block, dedicated_sizes(values_of(0), LEVELS))
     once = meter.wire_bytes
-    meter.add(values_of(0), coded)
+    meter.add(coded.block, dedicated_sizes(values_of(0), LEVELS))
     assert meter.wire_bytes == once
 
 
@@ -86,7 +86,7 @@ def test_a_base_counts_as_one_whatever_its_level_and_a_shard_at_the_level_that_i
     meter = SizeMeter(LEVELS)
     coded = [encode_block(values_of(seed), LEVELS[seed:], FLOOR) for seed in range(3)]
     for seed, item in enumerate(coded):
-        meter.add(values_of(seed), item)
+        meter.add(item.block, dedicated_sizes(values_of(seed), LEVELS))
     report = meter.report(STATES, [])
     bases = [item.block.blobs[0].size_bytes for item in coded]
     to_6, to_8 = coded[0].block.blobs[1:]
@@ -99,7 +99,7 @@ def test_a_base_counts_as_one_whatever_its_level_and_a_shard_at_the_level_that_i
 
 def test_a_version_with_every_base_in_full_has_no_shards() -> None:
     meter = SizeMeter(LEVELS)
-    meter.add(values_of(0), encode_block(values_of(0), (8,), FLOOR))
+    meter.add(encode_block(values_of(0), (8,), FLOOR).block, dedicated_sizes(values_of(0), LEVELS))
     report = meter.report(STATES, [])
     assert report.shard_bytes == {6: 0, 8: 0}
     assert report.base_bytes == report.int8_bytes

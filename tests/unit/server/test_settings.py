@@ -19,6 +19,7 @@ def test_defaults_need_no_setup(tmp_path: Path) -> None:
     assert settings.database == f"sqlite:///{tmp_path}/registry.sqlite"
     assert settings.blobs == f"file://{tmp_path}/blobs"
     assert settings.broker is None
+    assert settings.workers == "local"
 
 
 def test_flags_win_over_environment_over_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,6 +41,14 @@ def test_sizes_as_people_write_them(monkeypatch: pytest.MonkeyPatch) -> None:
         load_settings()
 
 
+def test_the_workers_are_those_of_this_machine_or_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NESTFLEET_SERVER_WORKERS", "dask://scheduler:8786")
+    assert load_settings().workers == "dask://scheduler:8786"
+    assert load_settings(workers="local").workers == "local"
+    with pytest.raises(ConfigError, match=r"'workers'.*names no workers"):
+        load_settings(workers="tcp://scheduler:8786")
+
+
 def test_an_unknown_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NESTFLEET_SERVER_LISTN", "127.0.0.1:1")
     with pytest.raises(ConfigError, match="NESTFLEET_SERVER_LISTN"):
@@ -54,6 +63,7 @@ def test_an_unknown_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         ('broker_url = "http://broker"', "broker_url"),
         ("max_pushes = 0", "max_pushes"),
         ("block_size_bytes = 99999999", "block_size_bytes"),
+        ('workers = "dask://scheduler"', "workers"),
     ],
 )
 def test_a_bad_file_names_the_key(tmp_path: Path, line: str, key: str) -> None:
