@@ -92,8 +92,8 @@ def _operands(name: str, nodes: Sequence[Node], layout: Layout) -> list[tuple[Op
 
 
 def _suits(shape: tuple[int, ...], operands: Sequence[tuple[Operand, int]]) -> bool:
-    """Each row is of one output channel; and inputs are one axis, where they have no kernel beside them."""
-    flat = len(shape) == 2 or all(item.kind != "product" for item, _ in operands)  # noqa: PLR2004
+    """Each row is of one output channel; and axes beyond the inputs are those of a kernel."""
+    flat = len(shape) == 2 or all(item.kind == "convolution" for item, _ in operands)  # noqa: PLR2004
     return flat and all(item.is_by_rows(shape, start) for item, start in operands)
 
 

@@ -102,7 +102,7 @@ def test_products_that_add_are_weights_too() -> None:
     exported = export_model(Weighted(scaled, (8, 6), (6,)), (X,))
     assert _shapes(exported) == {"weights.0": (6, 8)}
     bilinear = export_model(nn.Bilinear(8, 8, 3), (X, X))
-    assert _shapes(bilinear) == {"weight": (3, 8, 8)}
+    assert _shapes(bilinear) == {"weight": (3, 64)}
 
 
 @pytest.mark.parametrize("mode", ["sum", "mean", "max"])
