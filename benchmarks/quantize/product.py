@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,10 +49,6 @@ class Mode:
         """What the product lacks for it; None where it has all."""
         if self.rounding not in MODES:
             return f"server.quantize has no rounding {self.rounding!r}"
-        if self.refit and "refit" not in _names(Order):
-            return "an order cannot ask for a refit"
-        if self.rounding == "calibrated" and "calibration" not in inspect.signature(quantize).parameters:
-            return "the pipeline takes no calibration samples"
         return None
 
 
@@ -85,7 +80,7 @@ class ProductMaker:
         """The model nested as (level, 8), in a store that lasts as long as the context.
 
         Clock and memory are read when the last block is stored; what the pipeline does then (the self-test)
-        runs the model, and is no part of quantizing.
+        runs the model, and is no part of quantizing. Fidelity is measured here, not by the pipeline.
         """
         chosen, levels = MODES_OF_PRODUCT[mode], (level, FULL_LEVEL)
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
@@ -107,11 +102,8 @@ class ProductMaker:
     ) -> Quantized:
         exported = self._task.exported
         samples = Samples(tuple(tensor[:_SELF_TEST_SAMPLES].numpy() for tensor in exported.inputs))
-        options: dict[str, Any] = {"refit": True} if mode.refit else {}
-        more: dict[str, Any] = {}
-        if mode.rounding == "calibrated":
-            more["calibration"] = Samples(tuple(tensor.numpy() for tensor in self._task.calibration))
-        order = Order(levels, mode.rounding, **options)
+        calibration = Samples(tuple(tensor.numpy() for tensor in self._task.calibration))
+        order = Order(levels, mode.rounding, refit=mode.refit)
         return quantize(
             exported.graph,
             self._weights,
@@ -119,7 +111,8 @@ class ProductMaker:
             order,
             sink=lambda ref, data: _keep(store, ref.digest, data),
             report=meter.told,
-            **more,
+            fidelity_seconds=0,
+            calibration=calibration if mode.rounding == "calibrated" else None,
         )
 
     def _is_plain(self, codes: Mapping[str, NDArray[np.int8]], plain: Method) -> bool:
@@ -144,7 +137,7 @@ class _Meter:
         self.peak_bytes = 0
 
     def told(self, step: str, _done: int, _total: int) -> None:
-        if step != "self-test":
+        if step in {"calibrate", "quantize"}:
             self.seconds = time.perf_counter() - self._start
             self.peak_bytes = self._peak.growth_bytes()
 
@@ -160,7 +153,3 @@ def codes_of(quantized: Quantized, source: LevelSource) -> dict[str, NDArray[np.
 
 def _keep(store: FolderBlobStore, digest: str, data: bytes) -> None:
     store.put(digest, data)
-
-
-def _names(kind: type[Any]) -> set[str]:
-    return {field.name for field in dataclasses.fields(kind)}
