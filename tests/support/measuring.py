@@ -27,17 +27,18 @@ from tests.support.versions import Version, make_version
 
 
 class SteppingClock:
-    """Monotonic time that goes on by a fixed step whenever somebody looks."""
+    """Monotonic time that goes on by the next of some steps whenever somebody looks; the last one repeats."""
 
-    def __init__(self, step_seconds: float) -> None:
-        self._step_seconds = step_seconds
+    def __init__(self, *steps_seconds: float) -> None:
+        self._steps_seconds = list(steps_seconds)
         self._seconds = 0.0
 
     def unix_ms(self) -> int:
         return 0
 
     def monotonic_seconds(self) -> float:
-        self._seconds += self._step_seconds
+        several = len(self._steps_seconds) > 1
+        self._seconds += self._steps_seconds.pop(0) if several else self._steps_seconds[0]
         return self._seconds
 
 

@@ -206,3 +206,28 @@ def test_where_one_run_is_too_slow_weights_are_compared_and_no_block_is_left_out
         assert len(report.blocks) == sum(1 for block in version.blocks if block.tensors)
         assert all(shard.gain > 0 for block in report.blocks for shard in block.shards)
         assert version.reports[-1][1] == version.reports[-1][2]
+
+
+# What the clock is asked: twice around each of two trial runs, at the start, and before each block and level.
+_TRIALS = (0.0,) * 4
+
+
+@pytest.mark.parametrize(
+    ("steps", "kind", "samples"),
+    [
+        ((*_TRIALS, 0.0, 0.0, 100.0, 0.0), "output", 16),
+        ((*_TRIALS, 0.0, 100.0, 0.0, 100.0, 0.0), "output", 8),
+        ((*_TRIALS, 100.0), "weights", 0),
+    ],
+)
+def test_runs_that_fall_behind_start_again_on_fewer_samples(
+    steps: tuple[float, ...], kind: str, samples: int
+) -> None:
+    with measurable(tiny_version(), images(40)) as version:
+        fewer = version.measure(clock=SteppingClock(*steps))
+        assert (fewer.sensitivity, fewer.sensitivity_samples) == (kind, samples)
+        assert all(shard.gain > 0 for block in fewer.blocks for shard in block.shards)
+        total = version.reports[0][2]
+        dones = [done for _, done, _ in version.reports]
+        assert dones == sorted(set(dones))
+        assert dones[-1] == total
