@@ -6,10 +6,11 @@ import contextlib
 import functools
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 
 from common.fidelity import FidelityReport
@@ -60,6 +61,17 @@ class Measurable:
         values = load_block(BlockPlan(block.tensors, block.floats, ()), self.weights)
         own = self.levels[self.levels.index(base_level) :]
         coded = encode_block(values, own, rounding("floor"))
+        self.blobs |= {ref.digest: data for ref, data in coded.blobs()}
+        self.blocks[index] = coded.block
+
+    def shift_float(self, index: int, name: str, *shifts: float) -> None:
+        """Let a float of a block follow its levels: each has its value and one of the shifts."""
+        block = self.blocks[index]
+        floats = tuple(other for other in block.floats if other != name)
+        values = load_block(BlockPlan(block.tensors, floats, ()), self.weights)
+        followed = {name: tuple(self.weights.whole(name).numpy() + np.float32(shift) for shift in shifts)}
+        own = block.levels(self.levels)
+        coded = encode_block(replace(values, level_floats=followed), own, rounding("floor"))
         self.blobs |= {ref.digest: data for ref, data in coded.blobs()}
         self.blocks[index] = coded.block
 

@@ -93,18 +93,18 @@ def measure_fidelity(
         sensitivity="output" if in_outputs else "weights",
         sensitivity_samples=found.samples,
         blocks=block_sensitivities(
-            blocks, reader, found.errors if in_outputs else weight_sensitivity(errors)
+            blocks, levels, found.errors if in_outputs else weight_sensitivity(errors)
         ),
         tensors=tensor_fidelities([part for parts in errors for part in parts], roundings),
     )
 
 
-def bytes_needed(reader: BlockReader, blocks: Sequence[Block], level: int) -> int:
+def bytes_needed(blocks: Sequence[Block], levels: Sequence[int], level: int) -> int:
     """Wire bytes of every blob that a level takes; one that several blocks have counts once."""
     refs = {
         ref.digest: ref.size_bytes
         for block in blocks
-        for at, ref in zip(reader.own_levels(block), block.blobs, strict=True)
+        for at, ref in zip(block.levels(levels), block.blobs, strict=True)
         if at <= level or ref is block.blobs[0]
     }
     return sum(refs.values())
@@ -118,7 +118,7 @@ def _levels(
 ) -> tuple[LevelFidelity, ...]:
     parts = [part for of_block in errors for part in of_block]
     return tuple(
-        tally.fidelity(level, bytes_needed(reader, blocks, level), weight_sqnr_db(parts, level))
+        tally.fidelity(level, bytes_needed(blocks, reader.levels, level), weight_sqnr_db(parts, level))
         for level, tally in tallies.levels.items()
     )
 

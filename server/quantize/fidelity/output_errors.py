@@ -99,7 +99,7 @@ class LoweredRuns:
             yield (index, level), float(difference.relative().mean())
 
     def _answers(self, full: HeldSource, index: int, level: int, samples: int) -> Answers:
-        with full.replaced(self._reader.rows(self._blocks[index], level)):
+        with full.replaced(self._reader.at(self._blocks[index], level)):
             return self._runs.answers(full, Batch(0, samples), where=f"with block {index} at {level} bits")
 
     def _seconds_of(self, full: HeldSource, samples: int) -> float:
@@ -110,6 +110,5 @@ class LoweredRuns:
 
 def _lowered(blocks: Sequence[Block], reader: BlockReader) -> Iterator[tuple[int, int]]:
     for index, block in enumerate(blocks):
-        for level in reader.own_levels(block)[:-1]:
-            if block.tensors:
-                yield index, level
+        if block.tensors:
+            yield from ((index, level) for level in block.levels(reader.levels)[:-1])

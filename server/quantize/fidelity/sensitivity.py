@@ -6,18 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from common.fidelity import BlockSensitivity, ShardGain
 from common.manifest import Block
-from server.quantize.fidelity.block_reader import BlockReader
 from server.quantize.fidelity.figures import significant
 
 
 def block_sensitivities(
-    blocks: Sequence[Block], reader: BlockReader, errors: Mapping[tuple[int, int], float]
+    blocks: Sequence[Block], levels: Sequence[int], errors: Mapping[tuple[int, int], float]
 ) -> tuple[BlockSensitivity, ...]:
     """One per block with quantized tensors.
 
     Args:
         blocks: All of the version.
-        reader: Knows their levels.
+        levels: Of the version.
         errors: Block index and level to the error that the block causes there; 0 at full-bit.
     """
     return tuple(
@@ -25,8 +24,8 @@ def block_sensitivities(
             index,
             block.tensors[0].name,
             len(block.tensors),
-            reader.own_levels(block)[0],
-            tuple(_gains(index, block, reader.own_levels(block), errors)),
+            block.levels(levels)[0],
+            tuple(_gains(index, block, block.levels(levels), errors)),
         )
         for index, block in enumerate(blocks)
         if block.tensors
