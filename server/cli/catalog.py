@@ -12,10 +12,12 @@ from nestfleet.v1 import catalog_pb2
 from common.byte_sizes import format_bytes
 from common.errors import InvalidInputError
 from common.graph import codec
+from common.graph.left_float import float_states
 from common.names import parse_version_ref
 from server.cli.fidelity import draw_fidelity, read_fidelity
 from server.cli.fidelity_table import fidelity_json, print_fidelity
 from server.cli.inspection import inspection_json, print_inspection
+from server.cli.left_float_table import left_float_json, print_left_float
 from server.cli.options import AsJson, Server, VersionArgument
 from server.cli.output import print_json, print_line, print_table, table
 from server.cli.plain import plain
@@ -59,18 +61,21 @@ def inspect(
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
 ) -> None:
-    """Show one version: sizes against other schemes, inputs, outputs, fidelity and blocks."""
+    """Show one version: sizes, inputs, outputs, what stays float, fidelity and blocks."""
     name, number = parse_version_ref(version)
     with FleetClient(server) as client:
         detail = client.get_version(name, number)
         graph = codec.from_json(client.read_blob(detail.manifest.graph))
         report = read_fidelity(client, detail.manifest)
+    left_float = float_states(graph)
     if plot:
         draw_fidelity(report, plot, title=version_name(detail.version.ref))
     if as_json:
-        print_json(inspection_json(detail, graph) | {"fidelity": fidelity_json(report)})
+        more = {"left_float": left_float_json(left_float), "fidelity": fidelity_json(report)}
+        print_json(inspection_json(detail, graph) | more)
         return
     print_inspection(detail, graph, blocks=blocks)
+    print_left_float(left_float, every=blocks)
     print_fidelity(report, every=blocks)
     if plot:
         print_line(f"\nDrawn in {plot}.")

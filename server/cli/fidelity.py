@@ -18,7 +18,7 @@ def read_fidelity(client: FleetClient, manifest: Manifest) -> FidelityReport | N
         IntegrityError: The blob is not what the manifest names.
         InvalidInputError: It holds no report.
     """
-    ref = getattr(manifest, "fidelity", None)
+    ref = manifest.fidelity
     return fidelity_codec.from_json(client.read_blob(ref)) if ref else None
 
 

@@ -6,10 +6,11 @@ import contextlib
 import functools
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 
 from common.fidelity import FidelityReport
@@ -28,17 +29,18 @@ from tests.support.versions import Version, make_version
 
 
 class SteppingClock:
-    """Monotonic time that goes on by a fixed step whenever somebody looks."""
+    """Monotonic time that goes on by the next of some steps whenever somebody looks; the last one repeats."""
 
-    def __init__(self, step_seconds: float) -> None:
-        self._step_seconds = step_seconds
+    def __init__(self, *steps_seconds: float) -> None:
+        self._steps_seconds = list(steps_seconds)
         self._seconds = 0.0
 
     def unix_ms(self) -> int:
         return 0
 
     def monotonic_seconds(self) -> float:
-        self._seconds += self._step_seconds
+        several = len(self._steps_seconds) > 1
+        self._seconds += self._steps_seconds.pop(0) if several else self._steps_seconds[0]
         return self._seconds
 
 
@@ -60,6 +62,17 @@ class Measurable:
         own = self.levels[self.levels.index(base_level) :]
         values = load_block(BlockPlan(block.tensors, block.floats, ()), self.weights, Calibrated(), own)
         coded = encode_block(values, own, rounding("floor"))
+        self.blobs |= {ref.digest: data for ref, data in coded.blobs()}
+        self.blocks[index] = coded.block
+
+    def shift_float(self, index: int, name: str, *shifts: float) -> None:
+        """Let a float of a block follow its levels: each has its value and one of the shifts."""
+        block = self.blocks[index]
+        floats = tuple(other for other in block.floats if other != name)
+        values = load_block(BlockPlan(block.tensors, floats, ()), self.weights)
+        followed = {name: tuple(self.weights.whole(name).numpy() + np.float32(shift) for shift in shifts)}
+        own = block.levels(self.levels)
+        coded = encode_block(replace(values, level_floats=followed), own, rounding("floor"))
         self.blobs |= {ref.digest: data for ref, data in coded.blobs()}
         self.blocks[index] = coded.block
 

@@ -1,9 +1,9 @@
-"""A version's blocks as float rows, one block and level at a time."""
+"""What a version's blocks hold, one block and level at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -11,8 +11,21 @@ from common.manifest import Block, TensorPart
 from server.quantize.level_source import LevelSource
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class BlockStates:
+    """A block at one level.
+
+    Attributes:
+        rows: Weights of each part: float32 [rows, ...], the other axes as the tensor's.
+        floats: What is not quantized, as it is stored; also what is another at each level.
+    """
+
+    rows: Mapping[TensorPart, torch.Tensor]
+    floats: Mapping[str, torch.Tensor]
+
+
 class BlockReader:
-    """Puts rows together from the blobs; keeps nothing.
+    """Puts blocks together from their blobs; keeps nothing.
 
     Args:
         levels: Of the version.
@@ -23,28 +36,16 @@ class BlockReader:
         self.levels = tuple(levels)
         self._read = read
 
-    def own_levels(self, block: Block) -> tuple[int, ...]:
-        """The levels that a block has blobs for: always the highest, but for floats alone one of any."""
-        return self.levels[-len(block.blobs) :] if block.tensors else self.levels[:1]
-
-    def rows(self, block: Block, level: int) -> Mapping[TensorPart, torch.Tensor]:
-        """Each part's weights at a level, or at the block's base where that is higher.
-
-        Returns:
-            float32 [rows, ...] each, the other axes as the tensor's.
-        """
-        if not block.tensors:
-            return {}
-        own = self.own_levels(block)
-        # As if its rows were whole tensors, and its own levels the version's.
-        parts = {part: replace(part, shape=(part.rows, *part.shape[1:]), start=0, stop=part.rows)
-                 for part in block.tensors}  # fmt: skip
+    def at(self, block: Block, level: int) -> BlockStates:
+        """A block at a level of the version, or at its base where that is higher."""
+        # As if its rows were whole tensors: others of them may be in other blocks.
+        parts = {
+            part: replace(part, shape=(part.rows, *part.shape[1:]), start=0, stop=part.rows)
+            for part in block.tensors
+        }
         alone = replace(block, tensors=tuple(parts.values()))
-        source = LevelSource([alone], own, max(level, own[0]), self._read)
-        return {part: source.tensor(part.name) for part in block.tensors}
-
-    def floats(self, block: Block) -> Mapping[str, torch.Tensor]:
-        """What the block holds that is not quantized, as it is stored."""
-        base = self.own_levels(block)[:1]
-        source = LevelSource([replace(block, blobs=block.blobs[:1])], base, base[0], self._read)
-        return {name: source.tensor(name) for name in block.floats}
+        source = LevelSource([alone], self.levels, level, self._read)
+        return BlockStates(
+            {part: source.tensor(part.name) for part in block.tensors},
+            {name: source.tensor(name) for name in (*block.floats, *block.level_floats)},
+        )

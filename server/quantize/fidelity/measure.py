@@ -12,7 +12,8 @@ from common.manifest import Block
 from server.quantize.fidelity.block_reader import BlockReader
 from server.quantize.fidelity.level_tallies import LevelTallies, tally_levels
 from server.quantize.fidelity.model_runs import ModelRuns
-from server.quantize.fidelity.sensitivity import block_sensitivities, count_forwards, output_errors
+from server.quantize.fidelity.output_errors import LoweredRuns
+from server.quantize.fidelity.sensitivity import block_sensitivities
 from server.quantize.fidelity.sources import FloatSource, HeldSource
 from server.quantize.fidelity.weight_errors import (
     PartErrors,
@@ -63,13 +64,12 @@ def measure_fidelity(
         UnsupportedModelError: An operator cannot run.
         CapacityError: An operator finds no memory.
     """
-    clock = clock or SystemClock()
     reader = BlockReader(levels, read)
     runs, floats = ModelRuns(graph, samples), FloatSource(weights)
     rows = runs.batch_rows(floats)
-    forwards = count_forwards(blocks, reader)
+    lowered = LoweredRuns(runs, blocks, reader, (clock or SystemClock()).monotonic_seconds)
     batches = sum(1 for _ in runs.batches(rows)) * (1 + len(levels))
-    progress = _Progress(report, len(blocks) + batches + forwards)
+    progress = _Progress(report, len(blocks) + batches + lowered.count)
     errors = []
     for block in blocks:
         errors.append(part_errors(block, weights, reader))
@@ -82,17 +82,9 @@ def measure_fidelity(
         rows=rows,
         advance=progress.advance,
     )
-    found = output_errors(
-        runs,
-        blocks,
-        reader,
-        available=rows,
-        budget_seconds=budget_seconds,
-        now_seconds=clock.monotonic_seconds,
-        advance=progress.advance,
-    )
+    found = lowered.errors(rows, budget_seconds, progress.advance)
     progress.finish()
-    in_outputs = len(found.errors) == forwards
+    in_outputs = len(found.errors) == lowered.count
     return FidelityReport(
         samples=samples.count,
         sample_kind=sample_kind,
@@ -101,18 +93,18 @@ def measure_fidelity(
         sensitivity="output" if in_outputs else "weights",
         sensitivity_samples=found.samples,
         blocks=block_sensitivities(
-            blocks, reader, found.errors if in_outputs else weight_sensitivity(errors)
+            blocks, levels, found.errors if in_outputs else weight_sensitivity(errors)
         ),
         tensors=tensor_fidelities([part for parts in errors for part in parts], roundings),
     )
 
 
-def bytes_needed(reader: BlockReader, blocks: Sequence[Block], level: int) -> int:
+def bytes_needed(blocks: Sequence[Block], levels: Sequence[int], level: int) -> int:
     """Wire bytes of every blob that a level takes; one that several blocks have counts once."""
     refs = {
         ref.digest: ref.size_bytes
         for block in blocks
-        for at, ref in zip(reader.own_levels(block), block.blobs, strict=True)
+        for at, ref in zip(block.levels(levels), block.blobs, strict=True)
         if at <= level or ref is block.blobs[0]
     }
     return sum(refs.values())
@@ -126,7 +118,7 @@ def _levels(
 ) -> tuple[LevelFidelity, ...]:
     parts = [part for of_block in errors for part in of_block]
     return tuple(
-        tally.fidelity(level, bytes_needed(reader, blocks, level), weight_sqnr_db(parts, level))
+        tally.fidelity(level, bytes_needed(blocks, reader.levels, level), weight_sqnr_db(parts, level))
         for level, tally in tallies.levels.items()
     )
 

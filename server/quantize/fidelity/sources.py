@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 
-from common.manifest import Block, TensorPart
-from server.quantize.fidelity.block_reader import BlockReader
+from common.manifest import Block
+from server.quantize.fidelity.block_reader import BlockReader, BlockStates
 from server.quantize.weights import WeightsFile
 
 
@@ -37,25 +37,28 @@ class HeldSource:
     def __init__(self, blocks: Sequence[Block], level: int, reader: BlockReader) -> None:
         self._tensors: dict[str, torch.Tensor] = {}
         for block in blocks:
-            self._tensors |= reader.floats(block)
             for part in block.tensors:
                 self._tensors.setdefault(part.name, torch.empty(part.shape))
-            self._put(reader.rows(block, level))
+            self._put(reader.at(block, level))
 
     def tensor(self, name: str) -> torch.Tensor:
         """A state by its name; not to be changed."""
         return self._tensors[name]
 
     @contextlib.contextmanager
-    def replaced(self, rows: Mapping[TensorPart, torch.Tensor]) -> Iterator[None]:
-        """Other rows for as long as the context lasts."""
-        kept = {part: self._tensors[part.name][part.start : part.stop].clone() for part in rows}
-        self._put(rows)
+    def replaced(self, states: BlockStates) -> Iterator[None]:
+        """A block's states are others for as long as the context lasts."""
+        kept = BlockStates(
+            {part: self._tensors[part.name][part.start : part.stop].clone() for part in states.rows},
+            {name: self._tensors[name] for name in states.floats},
+        )
+        self._put(states)
         try:
             yield
         finally:
             self._put(kept)
 
-    def _put(self, rows: Mapping[TensorPart, torch.Tensor]) -> None:
-        for part, values in rows.items():
+    def _put(self, states: BlockStates) -> None:
+        self._tensors |= states.floats
+        for part, values in states.rows.items():
             self._tensors[part.name][part.start : part.stop] = values

@@ -42,15 +42,15 @@ class PartErrors:
 
 def part_errors(block: Block, weights: WeightsFile, reader: BlockReader) -> tuple[PartErrors, ...]:
     """One per part of the block, in its order."""
-    levels = reader.own_levels(block)
+    levels = block.levels(reader.levels)
     floats = {part: _float_rows(weights, part) for part in block.tensors}
-    full = reader.rows(block, levels[-1])
-    below = {level: reader.rows(block, level) for level in levels[:-1]} | {levels[-1]: full}
+    full = reader.at(block, levels[-1]).rows
+    below = {level: reader.at(block, level).rows for level in levels[:-1]} | {levels[-1]: full}
     return tuple(
         PartErrors(
             part.name,
             levels,
-            tuple(step.shard_bits for step in block.steps(levels)),
+            tuple(step.shard_bits for step in block.steps(reader.levels)),
             _energy(floats[part]),
             tuple(_energy(below[level][part] - floats[part]) for level in levels),
             tuple(_energy(below[level][part] - full[part]) for level in levels),

@@ -94,6 +94,7 @@ async def test_a_model_is_pushed_listed_inspected_withdrawn_and_collected(
     inspected = (await operator.run("inspect", "digits", "--json")).json
     assert inspected["version"] == pushed.json
     assert "fidelity" in inspected
+    assert "scores.bias" in {state["name"] for state in inspected["left_float"]}
     assert inspected["inputs"] == [{"name": "image", "dtype": "float32", "shape": [None, 1, 8, 8]}]
     assert sum(block["weights"] for block in inspected["blocks"]) == pushed.json["sizes"]["weights"]
 
@@ -112,7 +113,13 @@ async def test_the_tables_hold_what_an_operator_looks_for(operator: Operator, sa
     assert "nestfleet assign digits:1 --all" in pushed.out
     assert "digits:1  4,6,8" in (await operator.run("models")).out
     inspected = (await operator.run("inspect", "digits:1", "--blocks")).out
-    for text in ("= in full", "one INT8 model", "[batch, 1, 8, 8]", "convolution.weight and"):
+    for text in (
+        "= in full",
+        "one INT8 model",
+        "[batch, 1, 8, 8]",
+        "convolution.weight and",
+        "left in float",
+    ):
         assert text in inspected
     assert "No devices yet" in (await operator.run("devices")).out
     assert "Nothing was moved yet" in (await operator.run("savings")).out

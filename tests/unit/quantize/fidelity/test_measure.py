@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ def test_a_shard_gains_the_error_that_its_block_alone_causes() -> None:
             errors = []
             for level in (4, 6, 8):
                 source = at_level(version, 8)
-                with source.replaced(reader.rows(block, level)):
+                with source.replaced(reader.at(block, level)):
                     seen = outputs(version, source)
                 errors.append((((seen - wanted) ** 2).sum(1) / (wanted**2).sum(1)).mean())
             assert errors[2] == 0.0
@@ -95,7 +96,7 @@ def test_weights_that_were_replaced_are_back_afterwards() -> None:
         reader = BlockReader(version.levels, version.blobs.__getitem__)
         source = at_level(version, 8)
         before = outputs(version, source)
-        with source.replaced(reader.rows(version.blocks[0], 4)):
+        with source.replaced(reader.at(version.blocks[0], 4)):
             assert not np.array_equal(outputs(version, source), before)
         np.testing.assert_array_equal(outputs(version, source), before)
 
@@ -121,6 +122,25 @@ def test_a_block_with_a_higher_base_has_fewer_shards_and_never_runs_below_it() -
             assert tensor.levels == version.levels[version.levels.index(min(bases)) :]
         data, ref = encode(pinned)
         assert decode(data, ref) == pinned
+
+
+def test_a_float_that_follows_the_levels_is_the_one_of_the_level_in_every_run() -> None:
+    with measurable(tiny_version(), images(8)) as version:
+        plain = version.measure()
+        version.shift_float(2, "scores.bias", 3.0, 0.0, 0.0)
+        bias = version.weights.whole("scores.bias")
+        for level, shift in ((4, 3.0), (6, 0.0), (8, 0.0)):
+            torch.testing.assert_close(at_level(version, level).tensor("scores.bias"), bias + shift)
+        shifted = version.measure()
+        assert shifted.levels[0].output_cosine < plain.levels[0].output_cosine
+        assert shifted.levels[1:] == tuple(
+            replace(found, size_bytes=shifted.levels[index].size_bytes)
+            for index, found in enumerate(plain.levels[1:], start=1)
+        )
+        gains = [[shard.gain for shard in block.shards] for block in shifted.blocks]
+        before = [[shard.gain for shard in block.shards] for block in plain.blocks]
+        assert gains[:2] == before[:2]
+        assert gains[2][0] > 100 * before[2][0]
 
 
 def test_each_tensor_tells_its_mode_and_bits() -> None:
@@ -206,3 +226,28 @@ def test_where_one_run_is_too_slow_weights_are_compared_and_no_block_is_left_out
         assert len(report.blocks) == sum(1 for block in version.blocks if block.tensors)
         assert all(shard.gain > 0 for block in report.blocks for shard in block.shards)
         assert version.reports[-1][1] == version.reports[-1][2]
+
+
+# What the clock is asked: twice around each of two trial runs, at the start, and before each block and level.
+_TRIALS = (0.0,) * 4
+
+
+@pytest.mark.parametrize(
+    ("steps", "kind", "samples"),
+    [
+        ((*_TRIALS, 0.0, 0.0, 100.0, 0.0), "output", 16),
+        ((*_TRIALS, 0.0, 100.0, 0.0, 100.0, 0.0), "output", 8),
+        ((*_TRIALS, 100.0), "weights", 0),
+    ],
+)
+def test_runs_that_fall_behind_start_again_on_fewer_samples(
+    steps: tuple[float, ...], kind: str, samples: int
+) -> None:
+    with measurable(tiny_version(), images(40)) as version:
+        fewer = version.measure(clock=SteppingClock(*steps))
+        assert (fewer.sensitivity, fewer.sensitivity_samples) == (kind, samples)
+        assert all(shard.gain > 0 for block in fewer.blocks for shard in block.shards)
+        total = version.reports[0][2]
+        dones = [done for _, done, _ in version.reports]
+        assert dones == sorted(set(dones))
+        assert dones[-1] == total

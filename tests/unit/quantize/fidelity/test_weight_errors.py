@@ -64,7 +64,7 @@ def test_energies_are_those_of_the_weights_that_the_blobs_give() -> None:
         version.raise_base(0, 6)
         reader = BlockReader(version.levels, version.blobs.__getitem__)
         block = version.blocks[0]
-        at = {level: reader.rows(block, level) for level in (6, 8)}
+        at = {level: reader.at(block, level).rows for level in (6, 8)}
         assert at[6].keys() == at[8].keys() == set(block.tensors)
         for part, errors in zip(block.tensors, part_errors(block, version.weights, reader), strict=True):
             floats = version.weights.whole(part.name)[part.start : part.stop].double()
@@ -76,4 +76,4 @@ def test_energies_are_those_of_the_weights_that_the_blobs_give() -> None:
             drop = ((at[6][part] - at[8][part]).double() ** 2).sum()
             assert errors.drops[0] == pytest.approx(float(drop))
             assert errors.drops[1] == 0.0
-            assert torch.equal(reader.rows(block, 4)[part], at[6][part])
+            assert torch.equal(reader.at(block, 4).rows[part], at[6][part])
