@@ -69,9 +69,9 @@ class Measurable:
         """Let a float of a block follow its levels: each has its value and one of the shifts."""
         block = self.blocks[index]
         floats = tuple(other for other in block.floats if other != name)
-        values = load_block(BlockPlan(block.tensors, floats, ()), self.weights)
-        followed = {name: tuple(self.weights.whole(name).numpy() + np.float32(shift) for shift in shifts)}
         own = block.levels(self.levels)
+        values = load_block(BlockPlan(block.tensors, floats, ()), self.weights, Calibrated(), own)
+        followed = {name: tuple(self.weights.whole(name).numpy() + np.float32(shift) for shift in shifts)}
         coded = encode_block(replace(values, level_floats=followed), own, rounding("floor"))
         self.blobs |= {ref.digest: data for ref, data in coded.blobs()}
         self.blocks[index] = coded.block
