@@ -139,7 +139,7 @@ async def test_an_inspection_tells_the_rounding_and_the_width_of_shards(
     assert {tuple(block["shard_bits"]) for block in blocks if block["tensors"]} == {(3, 3)}
     unknown = await operator.run("push", saved, "--name", "digits", "--rounding", "nearest")
     assert unknown.code == 1
-    assert "adaptive, floor" in unknown.err
+    assert "adaptive, auto, calibrated, floor" in unknown.err
 
 
 async def test_devices_are_assigned_limited_and_forgotten(operator: Operator, saved: Path) -> None:
