@@ -297,7 +297,7 @@ def test_weights_that_answer_otherwise_fail_the_proof(tiny: Version) -> None:
 
 
 def test_every_damaged_blob_is_noticed(tiny: Version) -> None:
-    for ref in tiny.manifest.blob_refs():
+    for ref in tiny.manifest.device_refs():
         good = tiny.blobs[ref.digest]
         for bad in (good[:-1], good + b"\0", bytes([good[0] ^ 1]) + good[1:]):
             blobs = tiny.blobs | {ref.digest: bad}
