@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import torch
 
@@ -18,6 +18,9 @@ from common.graph.model import Argument, Dtype, Graph, MemoryFormat, Node, State
 from common.graph.operators import resolve
 from common.graph.ops import place
 from common.graph.plan import Lifetimes, lifetimes
+
+# Name of an input or node, and its value.
+Watch: TypeAlias = Callable[[str, torch.Tensor], None]
 
 
 class StateSource(Protocol):
@@ -50,12 +53,16 @@ class Runner:
             _step(node, ends) for node, ends in zip(graph.nodes, lifetimes(graph), strict=True)
         )
 
-    def __call__(self, source: StateSource, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def __call__(
+        self, source: StateSource, *inputs: torch.Tensor, watch: Watch | None = None
+    ) -> tuple[torch.Tensor, ...]:
         """The outputs in the graph's order.
 
         Args:
             source: Gives every state that the graph names; floats are cast to the graph's dtype.
             inputs: In the graph's order, as ``common.graph.inputs.check_inputs`` accepts them.
+            watch: Shown each input and each node's value that is a tensor, as it comes to be; not to be kept
+                or changed.
 
         Raises:
             InvalidInputError: There are more or fewer inputs than the model takes.
@@ -68,8 +75,11 @@ class Runner:
         values = dict(zip((item.name for item in self._graph.inputs), inputs, strict=True))
         run = _Run(source, self._states, values)
         with torch.inference_mode():
+            if watch is not None:
+                for name, value in tuple(values.items()):
+                    watch(name, value)
             for step in self._steps:
-                run.take(step)
+                run.take(step, watch)
             return tuple(_tensor(run.fill(output.source), output.name) for output in self._graph.outputs)
 
 
@@ -92,12 +102,14 @@ class _Run:
         self._values = values
         self._held: dict[str, torch.Tensor] = {}
 
-    def take(self, step: _Step) -> None:
+    def take(self, step: _Step, watch: Watch | None) -> None:
         for name in step.lifetimes.holds:
             self._held[name] = self._state(name)
         args = [self.fill(item) for item in step.args]
         kwargs = {key: self.fill(item) for key, item in step.kwargs.items()}
-        self._values[step.node.name] = _call(step, args, kwargs)
+        value = self._values[step.node.name] = _call(step, args, kwargs)
+        if watch is not None and isinstance(value, torch.Tensor):
+            watch(step.node.name, value)
         for name in step.lifetimes.drops:
             self._held.pop(name, None)
         for name in step.lifetimes.frees:
