@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import torch
 
@@ -18,6 +18,9 @@ from common.graph.model import Argument, Dtype, Graph, MemoryFormat, Node, State
 from common.graph.operators import resolve
 from common.graph.ops import place
 from common.graph.plan import Lifetimes, lifetimes
+
+# Name of an input or node, and its value.
+Watch: TypeAlias = Callable[[str, torch.Tensor], None]
 
 
 class StateSource(Protocol):
@@ -50,12 +53,16 @@ class Runner:
             _step(node, ends) for node, ends in zip(graph.nodes, lifetimes(graph), strict=True)
         )
 
-    def __call__(self, source: StateSource, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def __call__(
+        self, source: StateSource, *inputs: torch.Tensor, watch: Watch | None = None
+    ) -> tuple[torch.Tensor, ...]:
         """The outputs in the graph's order.
 
         Args:
             source: Gives every state that the graph names; floats are cast to the graph's dtype.
             inputs: In the graph's order, as ``common.graph.inputs.check_inputs`` accepts them.
+            watch: Shown each input and each node's value that is a tensor, as it comes to be; not to be kept
+                or changed.
 
         Raises:
             InvalidInputError: There are more or fewer inputs than the model takes.
@@ -63,18 +70,21 @@ class Runner:
             UnsupportedModelError: An operator fails; names it and its layer.
             CapacityError: An operator finds no memory.
         """
-        run = self.start(source, *inputs)
+        run = self.start(source, *inputs, watch=watch)
         with torch.inference_mode():
             while run.advance():
                 pass
             return tuple(_tensor(run.fill(output.source), output.name) for output in self._graph.outputs)
 
-    def start(self, source: StateSource, *inputs: torch.Tensor) -> Run:
+    def start(self, source: StateSource, *inputs: torch.Tensor, watch: Watch | None = None) -> Run:
         """An answer in the making, of which nothing is computed yet. Arguments and errors as in a call."""
         if len(inputs) != len(self._graph.inputs):
             raise InvalidInputError(f"The model takes {len(self._graph.inputs)} inputs, not {len(inputs)}.")
         values = dict(zip((item.name for item in self._graph.inputs), inputs, strict=True))
-        return Run(self._steps, source, self._states, values)
+        if watch:
+            for name, value in values.items():
+                watch(name, value)
+        return Run(self._steps, source, self._states, values, watch=watch)
 
 
 def build(graph: Graph) -> Runner:
@@ -96,8 +106,11 @@ class Run:
         source: StateSource,
         states: Mapping[str, State],
         values: dict[str, Any],
+        *,
+        watch: Watch | None,
     ) -> None:
         self._steps = steps
+        self._watch = watch
         self._next = 0
         self._source = source
         self._states = states
@@ -122,7 +135,9 @@ class Run:
             self._held[name] = self._state(name)
         args = [self.fill(item) for item in step.args]
         kwargs = {key: self.fill(item) for key, item in step.kwargs.items()}
-        self._values[step.node.name] = _call(step, args, kwargs)
+        value = self._values[step.node.name] = _call(step, args, kwargs)
+        if self._watch and isinstance(value, torch.Tensor):
+            self._watch(step.node.name, value)
         for name in step.lifetimes.drops:
             self._held.pop(name, None)
         for name in step.lifetimes.frees:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from common.errors import InvalidInputError
-from common.graph.model import Graph, StateRef, ValueRef
+from common.graph.model import FLOAT_DTYPES, Graph, StateRef, ValueRef
+
+# Of a range: a 255th of it is a normal float32 number, and none of it is beyond them.
+MIN_SPAN: Final = 1e-35
+MAX_SPAN: Final = 1e38
 
 
 def check_graph(graph: Graph) -> None:
@@ -28,6 +33,7 @@ def check_graph(graph: Graph) -> None:
         values.add(node.name)
     for output in graph.outputs:
         _check_known(output.source, values, states)
+    _check_ranges(graph, values)
 
 
 def check_states(graph: Graph, given: Mapping[str, tuple[str, tuple[int, ...]]]) -> None:
@@ -62,6 +68,21 @@ def _unique(names: Iterable[str]) -> set[str]:
             raise InvalidInputError(f"The graph names {name[:80]!r} twice.")
         seen.add(name)
     return seen
+
+
+def _check_ranges(graph: Graph, values: set[str]) -> None:
+    whole_inputs = {item.name for item in graph.inputs if item.dtype not in FLOAT_DTYPES}
+    _unique(item.value for item in graph.ranges)
+    for item in graph.ranges:
+        if item.value not in values or item.value in whole_inputs:
+            raise InvalidInputError(
+                f"The graph has a range for {item.value[:80]!r}, which is no float value."
+            )
+        if not (item.low <= 0 <= item.high and MIN_SPAN <= item.high - item.low <= MAX_SPAN):
+            raise InvalidInputError(
+                f"The range of {item.value[:80]!r}, {item.low} to {item.high}, leaves out zero, "
+                "or its span is out of bounds."
+            )
 
 
 def _check_known(reference: ValueRef | StateRef, values: set[str], states: set[str]) -> None:

@@ -11,7 +11,7 @@ import zstandard
 from common.errors import InvalidInputError
 from common.graph import arguments
 from common.graph.check import check_graph
-from common.graph.model import DTYPES, Argument, Graph, Input, Node, Output, Shape, State
+from common.graph.model import DTYPES, Argument, Graph, Input, Node, Output, Range, Shape, State
 from common.manifest import MAX_DIMENSIONS, MAX_ELEMENTS, canonical_json
 
 FORMAT: Final = 1
@@ -23,8 +23,10 @@ _ZSTD_LEVEL: Final = 19
 
 def to_json(graph: Graph) -> bytes:
     """The canonical bytes of a graph."""
+    ranges = [[item.value, item.low, item.high] for item in graph.ranges]
     return canonical_json(
         {
+            **({"ranges": ranges} if ranges else {}),
             "format": FORMAT,
             "inputs": [[item.name, item.dtype, list(item.shape)] for item in graph.inputs],
             "states": [[item.name, item.dtype, list(item.shape)] for item in graph.states],
@@ -85,7 +87,7 @@ def _node_tree(node: Node) -> list[object]:
 
 def _graph(tree: object) -> Graph:
     keys = {"format", "inputs", "states", "nodes", "outputs"}
-    if not isinstance(tree, dict) or set(tree) != keys:
+    if not isinstance(tree, dict) or set(tree) - {"ranges"} != keys:
         raise InvalidInputError(f"A graph has the keys {sorted(keys)}.")
     if tree["format"] != FORMAT:
         raise InvalidInputError(
@@ -97,6 +99,7 @@ def _graph(tree: object) -> Graph:
         states=tuple(_state(item) for item in _items(tree["states"])),
         nodes=tuple(_node(item) for item in _items(tree["nodes"])),
         outputs=tuple(_output(item) for item in _items(tree["outputs"])),
+        ranges=tuple(_range(item) for item in _items(tree.get("ranges", []))),
     )
 
 
@@ -137,6 +140,13 @@ def _output(tree: object) -> Output:
     return Output(
         arguments.text(name), arguments.reference(source), arguments.one_of(dtype, DTYPES), _shape(shape)
     )
+
+
+def _range(tree: object) -> Range:
+    value, low, high = _fields(tree, 3)
+    if type(low) is not float or type(high) is not float:
+        raise InvalidInputError("The bounds of a range are floats.")
+    return Range(arguments.text(value), low, high)
 
 
 def _shape(tree: object) -> Shape:

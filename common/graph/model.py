@@ -117,13 +117,35 @@ class Output:
 
 
 @dataclass(frozen=True, slots=True)
+class Range:
+    """Between what an input or a node's value lies, for kernels of 8-bit numbers; beyond it they clip.
+
+    Attributes:
+        value: Name of the input or node.
+        low: At most 0.
+        high: At least 0, and above ``low``.
+    """
+
+    value: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
 class Graph:
-    """The whole computation."""
+    """The whole computation.
+
+    Attributes:
+        inputs, states, nodes, outputs: What is computed.
+        ranges: What is known of values before they are; ``common.graph.ranges`` reads them. A value without
+            one has to stay float.
+    """
 
     inputs: tuple[Input, ...]
     states: tuple[State, ...]
     nodes: tuple[Node, ...]
     outputs: tuple[Output, ...]
+    ranges: tuple[Range, ...] = ()
 
 
 def references(argument: Argument) -> Iterator[ValueRef | StateRef]:

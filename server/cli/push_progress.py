@@ -15,6 +15,7 @@ _TITLES: Final = {
     "receive": "Send to the server",
     "calibrate": "Calibrate",
     "quantize": "Quantize",
+    "ranges": "Observe activations",
     "self-test": "Compute the self-test",
     "fidelity": "Measure the fidelity",
     "store": "Store the blobs",

@@ -24,6 +24,7 @@ from server.quantize.order import Order, check_calibration_given
 from server.quantize.plan import State, plan
 from server.quantize.proof import prove
 from server.quantize.quantized import Quantized
+from server.quantize.ranges import observe
 from server.quantize.rounding import rounding
 from server.quantize.sample_checks import check_samples
 from server.quantize.samples import Samples
@@ -34,7 +35,7 @@ from server.quantize.weights import WeightsFile
 from server.quantize.workers import Workers
 
 Sink: TypeAlias = Callable[[BlobRef, bytes], None]
-# Step ("calibrate", "quantize", "fidelity" or "self-test"), what is done of it, and the whole of it.
+# "calibrate", "quantize", "fidelity", "self-test" or "ranges"; what is done of it, and the whole of it.
 Report: TypeAlias = Callable[[str, int, int], None]
 
 FIDELITY_SECONDS: Final = 10.0
@@ -107,7 +108,12 @@ def quantize(
         self_test = prove(
             graph, blocks, samples, order, wire_bytes=meter.wire_bytes, read=spool.read, report=report
         )
-    metadata = (_graph_blob(graph), encode(self_test), *([encode_fidelity(found)] if found else []))
+        ranges = observe(graph, FloatSource(file), calibration or samples, report)
+    metadata = (
+        _graph_blob(replace(graph, ranges=ranges)),
+        encode(self_test),
+        *([encode_fidelity(found)] if found else []),
+    )
     for data, ref in metadata:
         sink(ref, data)
     refs = [ref for _, ref in metadata]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from common.graph.model import (
     DTYPES,
+    FLOAT_DTYPES,
     MEMORY_FORMATS,
     Argument,
     Dtype,
@@ -17,6 +18,7 @@ from common.graph.model import (
     MemoryFormat,
     Node,
     Output,
+    Range,
     State,
     StateRef,
     ValueRef,
@@ -61,7 +63,10 @@ def graphs(draw: st.DrawFn) -> Graph:
         for index, name in enumerate(names[split:], split)
     )
     outputs = (Output(draw(_NAMES), ValueRef(draw(st.sampled_from(names))), draw(_DTYPE), draw(_SHAPE)),)
-    return Graph(inputs, states, nodes, outputs)
+    floats = [item.name for item in inputs if item.dtype in FLOAT_DTYPES] + [node.name for node in nodes]
+    ranged = draw(st.lists(st.sampled_from(floats), unique=True, max_size=3))
+    ranges = tuple(Range(name, draw(st.floats(-1e30, 0)), draw(st.floats(1e-30, 1e30))) for name in ranged)
+    return Graph(inputs, states, nodes, outputs, ranges)
 
 
 _DTYPE = st.sampled_from(sorted(DTYPES))

@@ -221,7 +221,7 @@ class PublishProgress(_message.Message):
     DONE_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
     step: _builtins.str
-    """"receive", "calibrate", "quantize", "self-test", "fidelity" or "store"."""
+    """"receive", "calibrate", "quantize", "fidelity", "self-test", "ranges" or "store"."""
     done: _builtins.int
     total: _builtins.int
     def __init__(

@@ -56,7 +56,15 @@ async def test_a_live_model_becomes_a_version_with_its_acceptance_test(tmp_path:
     assert (version.ref.model, version.ref.version, list(version.levels)) == ("digits", 1, [4, 8])
     assert detail.version == version
     assert b"labels" in self_test
-    assert list(dict.fromkeys(steps)) == ["export", "receive", "quantize", "fidelity", "self-test", "store"]
+    assert list(dict.fromkeys(steps)) == [
+        "export",
+        "receive",
+        "quantize",
+        "fidelity",
+        "self-test",
+        "ranges",
+        "store",
+    ]
 
 
 async def test_a_saved_model_and_an_exported_one_give_the_same_blobs(

@@ -59,7 +59,7 @@ async def test_a_push_gives_a_version_whose_blobs_are_all_there(server: RunningS
     parts = tiny_parts()
     answers = await responses(server.addresses.grpc, header_for(parts), *chunks_of(parts))
     steps = [answer.progress.step for answer in answers if answer.HasField("progress")]
-    assert list(dict.fromkeys(steps)) == ["receive", "quantize", "fidelity", "self-test", "store"]
+    assert list(dict.fromkeys(steps)) == ["receive", "quantize", "fidelity", "self-test", "ranges", "store"]
     version = answers[-1].version
     assert (version.ref.model, version.ref.version, list(version.levels)) == ("tiny", 1, [4, 6, 8])
 

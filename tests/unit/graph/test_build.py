@@ -106,6 +106,30 @@ def test_floats_are_cast_to_what_the_graph_states() -> None:
     assert second.eq(2).all()
 
 
+def test_who_watches_sees_inputs_and_tensors_in_order_and_changes_nothing() -> None:
+    graph = chain(
+        node("size", "aten.sym_size.int", X, 1),
+        node("halves", "aten.split.Tensor", X, 2, 1),
+        node("half", "getitem", ValueRef("halves"), 1),
+        node("y0", "aten.add.Tensor", ValueRef("half"), ValueRef("size")),
+    )
+    seen: dict[str, torch.Tensor] = {}
+    x = torch.randn(3, 4)
+    (watched,) = build(graph)(Tensors({}), x, watch=seen.__setitem__)
+    assert list(seen) == ["x", "half", "y0"]
+    assert seen["x"] is x
+    assert seen["y0"] is watched
+    assert build(graph)(Tensors({}), x)[0].equal(watched)
+
+
+def test_what_a_watch_raises_ends_the_run() -> None:
+    def refuse(name: str, _value: torch.Tensor) -> None:
+        raise CapacityError(name)
+
+    with pytest.raises(CapacityError, match="x"):
+        build(_deep(SQUARES[:1]))(_weights(SQUARES), torch.ones(1, 4), watch=refuse)
+
+
 def test_states_and_inputs_may_be_outputs() -> None:
     graph = _deep(SQUARES[:1])
     outputs = (Output("a", StateRef("w0"), "float32", (4, 4)), Output("b", X, "float32", (None, 4)))

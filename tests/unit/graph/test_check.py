@@ -6,7 +6,7 @@ import pytest
 
 from common.errors import InvalidInputError
 from common.graph.check import check_graph, check_states
-from common.graph.model import Graph, Input, Output, State, StateRef, ValueRef
+from common.graph.model import Graph, Input, Output, Range, State, StateRef, ValueRef
 from tests.support.graphs import chain, node
 
 WHOLE = chain(
@@ -34,6 +34,15 @@ def test_a_whole_graph_is_accepted() -> None:
         (replace(WHOLE, inputs=(*WHOLE.inputs, Input("h", "float32", (None,)))), "'h' twice"),
         (replace(WHOLE, outputs=(Output("y", ValueRef("w"), "float32", ()),)), "'w'"),
         (replace(WHOLE, outputs=(Output("y", StateRef("x"), "float32", ()),)), "'x'"),
+        (replace(WHOLE, ranges=(Range("w", -1.0, 1.0),)), "'w', which is no float value"),
+        (replace(WHOLE, ranges=(Range("h", -1.0, 1.0),) * 2), "'h' twice"),
+        (replace(WHOLE, ranges=(Range("h", 0.5, 1.0),)), "leaves out zero"),
+        (replace(WHOLE, ranges=(Range("h", float("nan"), 1.0),)), "leaves out zero"),
+        (replace(WHOLE, ranges=(Range("h", 0.0, float("inf")),)), "out of bounds"),
+        (
+            replace(WHOLE, inputs=(Input("x", "int64", (None,)),), ranges=(Range("x", -1.0, 1.0),)),
+            "'x', which is no float value",
+        ),
         (chain(node("a", "aten.add.Tensor", ValueRef("x"), alpha=(ValueRef("b"),))), "'b'"),
     ],
 )

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from common.errors import InvalidInputError
 from common.graph import codec
 from common.graph.codec import from_json, from_zstd, to_json, to_zstd
-from common.graph.model import Graph, Node, ValueRef
+from common.graph.model import Graph, Node, Range, ValueRef
 from common.manifest import canonical_json
 from tests.support.graphs import chain, graphs, node
 
@@ -28,6 +29,52 @@ def _tree() -> Any:
 def test_json_and_zstd_give_back_the_graph(graph: Graph) -> None:
     assert from_json(to_json(graph)) == graph
     assert from_zstd(to_zstd(graph)) == graph
+
+
+def test_a_graph_without_ranges_says_nothing_of_them_and_one_with_them_stays_small() -> None:
+    assert b"ranges" not in to_json(SIMPLE)
+    nodes = [node(f"relu_{i}", "aten.relu.default", ValueRef("x")) for i in range(300)]
+    graph = chain(*nodes)
+    ranged = replace(graph, ranges=tuple(Range(n.name, -1.2345 * i, 3.14159) for i, n in enumerate(nodes)))
+    assert from_json(to_json(ranged)) == ranged
+    assert len(to_zstd(ranged)) - len(to_zstd(graph)) < 3000
+
+
+RANGED = replace(SIMPLE, ranges=(Range("x", -1.5, 2.5),))
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        b"[]",
+        b"{}",
+        b"null",
+        b'[["x",-1.5]]',
+        b'[["x",-1.5,2.5,0.0]]',
+        b'[["x",-1,2]]',
+        b'[["x",true,2.5]]',
+        b'[["x",null,2.5]]',
+        b'[["x",-1.5,"2.5"]]',
+        b'[["x",-1.5,1e999]]',
+        b'[["x",-1.5,NaN]]',
+        b'[["x",-1.5,1e38]]',
+        b'[["x",0.5,2.5]]',
+        b'[["x",-1.5,-0.5]]',
+        b'[["x",0.0,0.0]]',
+        b'[["x",0.0,1e-40]]',
+        b'[["%x",-1.5,2.5]]',
+        b'[["z",-1.5,2.5]]',
+        b'[["",-1.5,2.5]]',
+        b'[["x",-1.5,2.5],["x",-1.5,2.5]]',
+        b'[["x",-1.50,2.5]]',
+        b'["x",-1.5,2.5]',
+    ],
+)
+def test_ranges_out_of_bounds_or_form_are_refused(spoilt: bytes) -> None:
+    data = to_json(RANGED)
+    assert from_json(data) == RANGED
+    with pytest.raises(InvalidInputError):
+        from_json(data.replace(b'[["x",-1.5,2.5]]', spoilt))
 
 
 def test_infinity_and_nan_survive_as_arguments() -> None:
