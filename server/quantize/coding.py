@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from common.manifest import Block
@@ -72,11 +72,17 @@ class Coding:
                 yield self._kept(block, done)
                 self.report("quantize", index + 1, len(plans))
 
-    def lifted(self, entries: Sequence[Entry], bases: Mapping[int, int]) -> list[Entry]:
-        """The blocks, those in ``bases`` coded again with their base at that level."""
+    def lifted(self, entries: Sequence[Entry], bases: Mapping[int, int], budget_bytes: int) -> list[Entry]:
+        """The blocks, those in ``bases`` coded again with their base at that level.
+
+        A base need not weigh what base and shards did, and blocks that shared theirs no longer do. What then
+        exceeds the budget of all bases keeps its own, the last in ``bases`` first.
+        """
         plans = [_from_level(entries[index].plan, level) for index, level in bases.items()]
         again = dict(zip(bases, self.code(plans), strict=True)) if plans else {}
-        return [again.get(index, entry) for index, entry in enumerate(entries)]
+        while again and bases_bytes(_replaced(entries, again)) > budget_bytes:
+            again.popitem()
+        return _replaced(entries, again)
 
     def _work(self, plans: Sequence[BlockPlan]) -> Iterator[BlockWork]:
         for block in plans:
@@ -88,6 +94,16 @@ class Coding:
         for ref, data in done.coded.blobs():
             self.spool.put(ref, data)
         return Entry(block, done.coded.block, done.dedicated_bytes)
+
+
+def bases_bytes(entries: Iterable[Entry]) -> int:
+    """What all bases take; one that several blocks have is sent once and counts once."""
+    refs = (entry.block.blobs[0] for entry in entries)
+    return sum({ref.digest: ref.size_bytes for ref in refs}.values())
+
+
+def _replaced(entries: Sequence[Entry], again: Mapping[int, Entry]) -> list[Entry]:
+    return [again.get(index, entry) for index, entry in enumerate(entries)]
 
 
 def _from_level(block: BlockPlan, level: int) -> BlockPlan:

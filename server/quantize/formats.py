@@ -30,6 +30,8 @@ def with_formats(
 ) -> tuple[State, ...]:
     """The states, those that become codes with the form that the order gives them.
 
+    In order of use, but for what takes a layer's mean error: that comes right behind the layer's weight.
+
     Args:
         graph: The computation.
         states: In order of use.
@@ -44,23 +46,32 @@ def with_formats(
     own_levels = {name: _own_levels(name, names, order) for name in names}
     _check_pins(names, order)
     mode_of = _modes(graph, names, order, calibrated=calibrated)
-    corrected = {
-        layer.correction.state
+    corrections = {
+        layer.weight: layer.correction.state
         for layer in layers_of(graph, names)
         if layer.correction
         and mode_of(layer.weight).label == "calibrated"
         and len(own_levels[layer.weight]) > 1
     }
 
+    followers = {state.name: state for state in states if state.name in corrections.values()}
+
     def formed(state: State) -> State:
         if not state.quantized:
-            return replace(state, by_level=state.name in corrected)
+            return replace(state, by_level=state.name in followers)
         levels, mode = own_levels[state.name], mode_of(state.name)
         if order.rounding == "auto" and mode.label != "calibrated" and len(levels) > 1:
             mode = best_data_free(rows_of(state.name, floats.tensor(state.name)), levels)
         return replace(state, form=Format(levels, mode if len(levels) > 1 else _at_one_level(mode)))
 
-    return tuple(formed(state) for state in states)
+    # What follows a weight's levels must come into its block, so it stands behind it whatever uses it first.
+    follows = {weight: followers[name] for weight, name in corrections.items()}
+    return tuple(
+        formed(item)
+        for state in states
+        if state.name not in followers
+        for item in (state, *([follows[state.name]] if state.name in follows else []))
+    )
 
 
 def best_data_free(rows: Rows, levels: tuple[int, ...]) -> Rounding:

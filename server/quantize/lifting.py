@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,7 +26,7 @@ class Lift:
 
 
 def lifts_within(budget_bytes: int, bases_bytes: int, lifts: Mapping[int, Sequence[Lift]]) -> dict[int, int]:
-    """Block to the level of its base, for those blocks that are lifted.
+    """Block to the level of its base, for those blocks that are lifted, in the order of their last lift.
 
     The most gain for each byte first; what a shard further up gains counts together with those below it that
     it needs. What does not fit any more is passed over, as something smaller may.
@@ -46,24 +47,32 @@ def lifts_within(budget_bytes: int, bases_bytes: int, lifts: Mapping[int, Sequen
     chosen: dict[int, int] = {}
     taken = dict.fromkeys(lifts, 0)
     left_bytes = budget_bytes - bases_bytes
-    while best := max(_options(lifts, taken, left_bytes), default=None):
-        _, block, count = best
+    best = [option for block in lifts for option in _best(block, lifts[block], 0, left_bytes)]
+    heapq.heapify(best)
+    while best:
+        _, block, count = heapq.heappop(best)
         steps = lifts[block][taken[block] : count]
-        left_bytes -= sum(step.size_bytes for step in steps)
-        taken[block], chosen[block] = count, steps[-1].level
+        size_bytes = sum(step.size_bytes for step in steps)
+        if size_bytes <= left_bytes:
+            left_bytes -= size_bytes
+            taken[block] = count
+            chosen.pop(block, None)
+            chosen[block] = steps[-1].level
+        for option in _best(block, lifts[block], taken[block], left_bytes):
+            heapq.heappush(best, option)
     return chosen
 
 
-def _options(
-    lifts: Mapping[int, Sequence[Lift]], taken: Mapping[int, int], left_bytes: int
-) -> list[tuple[float, int, int]]:
-    """Gain per byte, block, and how many of its shards are taken then; those that fit and gain something."""
+def _best(block: int, steps: Sequence[Lift], taken: int, left_bytes: int) -> list[tuple[float, int, int]]:
+    """The best that fits and gains something: less its gain per byte, block, and how many shards it has then.
+
+    One at most. What fits now may not when its turn comes; what does not fit now never will.
+    """
     options = []
-    for block, steps in lifts.items():
-        size_bytes, gain = 0, 0.0
-        for count in range(taken[block] + 1, len(steps) + 1):
-            size_bytes += steps[count - 1].size_bytes
-            gain += steps[count - 1].gain
-            if size_bytes <= left_bytes and gain > 0:
-                options.append((gain / max(1, size_bytes), block, count))
-    return options
+    size_bytes, gain = 0, 0.0
+    for count in range(taken + 1, len(steps) + 1):
+        size_bytes += steps[count - 1].size_bytes
+        gain += steps[count - 1].gain
+        if size_bytes <= left_bytes and gain > 0:
+            options.append((-gain / max(1, size_bytes), block, count))
+    return [min(options)] if options else []

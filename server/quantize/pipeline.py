@@ -15,7 +15,7 @@ from common.graph.model import Graph
 from common.manifest import MAX_GAIN, BlobRef, Block
 from common.self_test import encode
 from server.quantize.calibration import Calibrated, calibrate
-from server.quantize.coding import Coding, Entry
+from server.quantize.coding import Coding, Entry, bases_bytes
 from server.quantize.fidelity import check_min_fidelity, measure_fidelity
 from server.quantize.fidelity.sources import FloatSource
 from server.quantize.formats import with_formats
@@ -86,7 +86,7 @@ def quantize(
         )
         decided = _calibrated(graph, file, states, calibration, report)
         coding = Coding(file, decided, order.levels, spool, workers, report)
-        measuring = _Measuring(graph, file, states, order, coding, calibration or samples, evaluation)
+        measuring = _Measuring(graph, file, states, order, coding, samples, calibration, evaluation)
         entries = []
         liftable = order.budget_bytes > 0
         for entry in coding.code(plan(states, order.levels, order.max_blob_bytes, liftable=liftable)):
@@ -94,7 +94,7 @@ def quantize(
             if not liftable:
                 _send(entry, coding, sink)
         if liftable:
-            entries = coding.lifted(entries, measuring.lifts(entries))
+            entries = coding.lifted(entries, measuring.lifts(entries), order.budget_bytes)
             for entry in entries:
                 _send(entry, coding, sink)
         meter = SizeMeter(order.levels)
@@ -138,19 +138,16 @@ class _Measuring:
     order: Order
     coding: Coding
     samples: Samples
+    calibration: Samples | None
     evaluation: Samples | None
 
     def report(self, blocks: Sequence[Block], seconds: float) -> FidelityReport:
         """The whole report."""
-        kind: SampleKind = "example"
-        if self.evaluation is not None:
-            kind = "evaluation"
-        elif self.samples.what == "calibration samples":
-            kind = "calibration"
+        samples, kind = self._samples()
         return measure_fidelity(
             self.graph,
             self.weights,
-            self.evaluation or self.samples,
+            samples,
             blocks=blocks,
             levels=self.order.levels,
             read=self.coding.spool.read,
@@ -164,12 +161,19 @@ class _Measuring:
         """Which blocks the budget lifts, and to which level."""
         blocks = [entry.block for entry in entries]
         found = self.report(blocks, FIDELITY_SECONDS)
-        bases = {block.blobs[0].digest: block.blobs[0].size_bytes for block in blocks}
         options = {
             item.block: [Lift(shard.level, shard.size_bytes, shard.gain) for shard in item.shards]
             for item in found.blocks
         }
-        return lifts_within(self.order.budget_bytes, sum(bases.values()), options)
+        return lifts_within(self.order.budget_bytes, bases_bytes(entries), options)
+
+    def _samples(self) -> tuple[Samples, SampleKind]:
+        """The best that there are, and what they are."""
+        if self.evaluation is not None:
+            return self.evaluation, "evaluation"
+        if self.calibration is not None:
+            return self.calibration, "calibration"
+        return self.samples, "example"
 
 
 def _calibrated(

@@ -165,16 +165,19 @@ class _Cutter:
     def _cut(self, tensor: State | None, floats: Sequence[State], form: Format | None) -> Iterator[BlockPlan]:
         """A large layer in blocks of its own; floats, where they are few, beside the tensor's first rows."""
         limit_bytes = self._limit_bytes
-        pieces = list(self._float_pieces(floats, form, alone=tensor is None))
         if tensor is None:
-            yield from pieces
+            yield from self._float_pieces(floats, form, alone=True)
             return
-        beside = pieces.pop() if pieces else None
+        beside = self._floats(floats, form, alone=False) if floats else None
+        if beside and not beside.fits(limit_bytes // 2):  # what follows levels must stay, if anything can
+            followers = [state for state in floats if state.by_level]
+            beside = self._floats(followers, form, alone=False) if followers else None
+            beside = beside if beside and beside.fits(limit_bytes // 2) else None
+            stays = beside.level_floats if beside else ()
+            yield from self._float_pieces(
+                [state for state in floats if state.name not in stays], form, alone=True
+            )
         room_bytes = limit_bytes - max(beside.blob_bytes) if beside else limit_bytes
-        if beside and (pieces or room_bytes < limit_bytes // 2):
-            pieces = list(self._float_pieces(floats, form, alone=True))
-            beside, room_bytes = None, limit_bytes
-        yield from pieces
         for start, stop in even_runs(
             tensor.shape[0], room_bytes, lambda rows: max(self._rows(tensor, 0, rows).blob_bytes)
         ):

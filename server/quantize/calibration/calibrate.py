@@ -25,7 +25,7 @@ from server.quantize.calibration.curvature import Curvature, curvature
 from server.quantize.calibration.decide import Place, decide, mean_error
 from server.quantize.calibration.layers import Layer, columns_of, layers_of
 from server.quantize.calibration.level_states import LevelStates, rows_of
-from server.quantize.calibration.room import affordable
+from server.quantize.calibration.room import ROOM_BYTES, affordable
 from server.quantize.format import Format
 from server.quantize.rounding.calibrated import CARRY_BITS
 from server.quantize.samples import Samples
@@ -50,7 +50,13 @@ class Calibrated:
 
 
 def calibrate(
-    graph: Graph, floats: StateSource, samples: Samples, formats: Mapping[str, Format], report: Report
+    graph: Graph,
+    floats: StateSource,
+    samples: Samples,
+    formats: Mapping[str, Format],
+    report: Report,
+    *,
+    room_bytes: int = ROOM_BYTES,
 ) -> Calibrated:
     """Decisions for every tensor whose mode is calibrated.
 
@@ -60,6 +66,7 @@ def calibrate(
         samples: Unlabelled inputs.
         formats: Of every tensor that becomes codes; all have the same last level.
         report: Told of progress under "calibrate".
+        room_bytes: What values of both walks may take; fewer samples are used where they would take more.
 
     Raises:
         InvalidInputError: The model yields NaN or infinity for the samples.
@@ -68,7 +75,7 @@ def calibrate(
     wanted = {name for name, form in formats.items() if form.rounding.label == "calibrated"}
     layers = {layer.node: layer for layer in layers_of(graph, wanted)}
     part_bit = sorted({level for form in formats.values() for level in form.levels[:-1]}, reverse=True)
-    samples = affordable(graph, floats, samples)
+    samples = affordable(graph, floats, samples, room_bytes)
     work = _Work(graph, floats, samples, formats, layers)
     total = len(layers) * len(part_bit)
     report("calibrate", 0, total)
@@ -167,7 +174,7 @@ class _Work:
             found = curvature(pairs, centred=layer.correction is not None)
             if not all(bool(torch.isfinite(array).all()) for array in (found.hessian, found.drift)):
                 raise InvalidInputError(
-                    f"What {place(node.layer)} sees of the calibration samples is NaN or infinite.",
+                    f"What {place(node.layer)} sees of the calibration samples is not finite, or too large.",
                     advice="Give samples that the model can answer.",
                 )
             self._newest = (key, found)
@@ -177,7 +184,9 @@ class _Work:
 def _pieces(
     one: torch.Tensor, two: torch.Tensor, shape: tuple[int, ...]
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Both values along axis 0, in runs whose columns take bounded memory."""
+    """Both values along axis 0, the batch, in runs whose columns take bounded memory."""
+    if one.dim() < len(shape):  # an operator takes a single sample without its axis, too
+        one, two = one[None], two[None]
     kernel = int(np.prod(shape[2:], dtype=np.int64))
     length = max(1, _PIECE_VALUES // max(1, kernel * one[:1].numel()))
     for start in range(0, len(one), length):

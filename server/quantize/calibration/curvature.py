@@ -7,6 +7,7 @@ weight can make up for errors of the layers before it (as in GPTAQ, arXiv 2504.0
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -22,7 +23,8 @@ class Curvature:
     """Of one layer, per group of its rows.
 
     Attributes:
-        hessian: float32 [groups, k, k], damped. Second moments of the quantized model's columns.
+        hessian: float32 [groups, k, k], damped. Second moments of the quantized model's columns; not finite
+            where those are too large for it, and then nothing else means anything.
         drift: float32 [groups, k, k]. Moments of (float - quantized) columns with the quantized ones.
         order: int64 [groups, k]. The columns, those of most energy first.
         factor: float32 [groups, k, k], upper triangular U with ``U.T @ U`` the inverse of ``hessian``, rows
@@ -111,16 +113,20 @@ def inverse_factor(hessian: torch.Tensor) -> torch.Tensor:
 
 def _factored(moments: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """The damped Hessian, its order and factor; damped more where rounding leaves it indefinite."""
+    unordered = torch.arange(moments.shape[1]).expand(len(moments), -1)
+    identity = torch.eye(moments.shape[1]).expand_as(moments).contiguous()
+    if not bool(moments.isfinite().all()):
+        return moments, unordered, identity  # the caller says whose fault it is
     damping = _DAMPING
     for _ in range(_TRIES):
         hessian = damped(moments, damping)
         order = hessian.diagonal(dim1=-2, dim2=-1).argsort(dim=-1, descending=True)
-        try:
-            return hessian, order, inverse_factor(_reordered(hessian, order))
-        except RuntimeError:  # torch's LinAlgError is one
-            damping *= 10
-    identity = torch.eye(moments.shape[1]).expand_as(moments).contiguous()
-    return identity, torch.arange(moments.shape[1]).expand(len(moments), -1), identity
+        with contextlib.suppress(RuntimeError):  # torch's LinAlgError is one
+            factor = inverse_factor(_reordered(hessian, order))
+            if bool(factor.isfinite().all()):
+                return hessian, order, factor
+        damping *= 10
+    return identity, unordered, identity
 
 
 def _reordered(hessian: torch.Tensor, order: torch.Tensor) -> torch.Tensor:

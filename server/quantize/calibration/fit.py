@@ -27,6 +27,9 @@ def fit_to_outputs(
         Scale and offset, float32 [groups, rows].
     """
     wide = codes.to(torch.float32)
+    # About a whole code near the row's mean: equal codes become zeros, and say nothing, exactly.
+    middle = wide.mean(-1, keepdim=True).round_()
+    wide = wide - middle
     seen, ones_seen = wide @ hessian, hessian.sum(1)[:, None, :]
     cc, c1 = _dot(seen, wide), _dot(ones_seen, wide)
     oo = ones_seen.sum(-1, dtype=torch.float64)
@@ -35,17 +38,21 @@ def fit_to_outputs(
     fitted = (cw * oo - ow * c1) / determinant
     usable = (determinant > _LEAST_DETERMINANT * cc * oo) & (fitted > 0)
     best = torch.where(usable, fitted, scale.to(torch.float64))
-    return best.float(), ((ow - best * c1) / oo).float()
+    offset = (ow - best * c1) / oo - best * middle[..., 0]
+    return best.float(), offset.float()
 
 
-def output_error(error: torch.Tensor, hessian: torch.Tensor) -> float:
-    """Energy of the outputs that an error in the weights makes, the mean over columns, all rows together.
+def output_error(error: torch.Tensor, hessian: torch.Tensor) -> torch.Tensor:
+    """Energy of each row's outputs that an error in its weights makes, the mean over columns.
 
     Args:
         error: float32 [groups, rows, k].
         hessian: float32 [groups, k, k].
+
+    Returns:
+        float64 [groups, rows].
     """
-    return float(_dot(error @ hessian, error).sum())
+    return _dot(error @ hessian, error)
 
 
 def _dot(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -66,11 +66,11 @@ def layers_of(graph: Graph, weights: Collection[str]) -> Iterator[Layer]:
 
     That is linear layers and convolutions of one or two dimensions, grouped ones too, not transposed ones.
     """
-    ranks = {state.name: len(state.shape) for state in graph.states}
+    shapes = {state.name: state.shape for state in graph.states}
     uses = weight_uses(graph)
     found: set[str] = set()
     for index, node in enumerate(graph.nodes):
-        layer = _layer(graph, index, node, ranks, uses)
+        layer = _layer(graph, index, node, shapes, uses)
         if layer and layer.weight in weights and layer.weight not in found:
             found.add(layer.weight)
             yield layer
@@ -107,18 +107,25 @@ def groups_of(node: Node) -> int:
 
 
 def _layer(
-    graph: Graph, index: int, node: Node, ranks: dict[str, int], uses: dict[str, tuple[WeightUse, ...]]
+    graph: Graph,
+    index: int,
+    node: Node,
+    shapes: Mapping[str, tuple[int, ...]],
+    uses: Mapping[str, tuple[WeightUse, ...]],
 ) -> Layer | None:
     if len(node.args) < _BIAS or node.kwargs:
         return None
     seen, weight = node.args[:_BIAS]
     if not isinstance(seen, ValueRef) or not isinstance(weight, StateRef):
         return None
-    rank = ranks[weight.name]
+    rank = len(shapes[weight.name])
     linear = node.op == _LINEAR and rank == 2  # noqa: PLR2004 - a matrix
     if not linear and not (_is_plain_convolution(node) and rank in _CONVOLUTION_RANKS):
         return None
-    return Layer(weight.name, seen, index, groups_of(node), _correction(graph, index, node, uses))
+    correction = _correction(graph, index, node, uses)
+    if correction and shapes[correction.state] != shapes[weight.name][:1]:
+        correction = None
+    return Layer(weight.name, seen, index, groups_of(node), correction)
 
 
 def _is_plain_convolution(node: Node) -> bool:
@@ -128,13 +135,19 @@ def _is_plain_convolution(node: Node) -> bool:
 
 
 def _correction(
-    graph: Graph, index: int, node: Node, uses: dict[str, tuple[WeightUse, ...]]
+    graph: Graph, index: int, node: Node, uses: Mapping[str, tuple[WeightUse, ...]]
 ) -> Correction | None:
-    """The layer's own bias, or else the mean of the norm that alone reads its outputs; no shared one."""
+    """The layer's own bias, or else the mean of the norm that alone reads its outputs; no shared one.
+
+    After a linear layer, a norm need not have the layer's rows for its channels: those are on axis 1, the
+    rows on the last. So it is a convolution's norm, or none.
+    """
     bias = _argument(node, _BIAS, None)
     if bias is not None:
         candidate: Argument = bias
         sign = 1
+    elif node.op == _LINEAR:
+        return None
     else:
         readers = [other for other in graph.nodes[index + 1 :] if ValueRef(node.name) in other.references()]
         if len(readers) != 1 or readers[0].op not in _NORMS or readers[0].args[0] != ValueRef(node.name):

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import torch
 
-from common.graph.build import Run, StateSource, build
+from common.graph.build import StateSource, build
 from common.graph.model import Graph
 from server.quantize.samples import Samples
 
-_ROOM_BYTES: Final = 3 << 30
+ROOM_BYTES: Final = 3 << 30
 _WALKS: Final = 2
 
 
-def affordable(graph: Graph, floats: StateSource, samples: Samples) -> Samples:
+def affordable(graph: Graph, floats: StateSource, samples: Samples, room_bytes: int = ROOM_BYTES) -> Samples:
     """The samples, or as many of the first as two walks through the graph have room for; at least one.
 
     One sample goes through the graph to see how much is alive at a time.
@@ -22,17 +23,27 @@ def affordable(graph: Graph, floats: StateSource, samples: Samples) -> Samples:
     run = build(graph).start(floats, *(torch.from_numpy(array[:1]) for array in samples.inputs))
     largest = 1
     with torch.inference_mode():
-        while run.advance():
-            largest = max(largest, _alive_bytes(run))
-    count = max(1, _ROOM_BYTES // (_WALKS * largest))
+        while True:
+            before = dict(run.values)  # an operator's inputs are alive beside what it makes of them
+            if not run.advance():
+                break
+            largest = max(largest, _alive_bytes(before | dict(run.values)))
+    count = max(1, room_bytes // (_WALKS * largest))
     return samples if count >= samples.count else Samples(tuple(array[:count] for array in samples.inputs))
 
 
-def _alive_bytes(run: Run) -> int:
-    return sum(_bytes(value) for value in run.values.values())
+def _alive_bytes(values: Mapping[str, Any]) -> int:
+    """What values take; those that are views of one another count once."""
+    found: dict[int, int] = {}
+    for tensor in _tensors(list(values.values())):
+        address = tensor.untyped_storage().data_ptr()
+        found[address] = max(found.get(address, 0), tensor.nbytes)
+    return sum(found.values())
 
 
-def _bytes(value: Any) -> int:
+def _tensors(value: Any) -> Iterator[torch.Tensor]:
     if isinstance(value, torch.Tensor):
-        return value.nbytes
-    return sum(_bytes(item) for item in value) if isinstance(value, tuple | list) else 0
+        yield value
+    elif isinstance(value, tuple | list):
+        for item in value:
+            yield from _tensors(item)
