@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-_CHUNK_WEIGHTS: Final = 1 << 16
+_CHUNK_WEIGHTS: Final = 1 << 17  # fewer would have threads wait for the interpreter more than they work
 
 
 def row_chunks(shape: tuple[int, ...]) -> Iterator[slice]:
