@@ -18,7 +18,7 @@ from server.quantize.affine import Affine
 from server.quantize.block_coder import BlockValues
 from server.quantize.calibration import Calibrated
 from server.quantize.plan import BlockPlan, State
-from server.quantize.weights import WeightsFile
+from server.quantize.weights import WeightsFile, check_no_nan
 
 
 def states_in_order(graph: Graph, weights: WeightsFile) -> tuple[State, ...]:
@@ -96,10 +96,7 @@ def _rows(weights: WeightsFile, part: TensorPart) -> NDArray[np.float32]:
 
 def _whole(weights: WeightsFile, name: str) -> NDArray[Any]:
     tensor = weights.whole(name)
-    if tensor.is_floating_point() and tensor.isnan().any():
-        raise InvalidInputError(
-            f"Tensor {name!r} has NaN values.", advice="Push a model whose weights are all finite."
-        )
+    check_no_nan(name, tensor)
     values: NDArray[Any] = tensor.to(_stored_dtype(tensor.dtype)).numpy()
     return values
 

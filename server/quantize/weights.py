@@ -75,6 +75,18 @@ class WeightsFile:
         return self._container
 
 
+def check_no_nan(name: str, tensor: torch.Tensor) -> None:
+    """Nothing, when a tensor that stays float may be sent; a mask may well hold minus infinity.
+
+    Raises:
+        InvalidInputError: It holds NaN.
+    """
+    if tensor.is_floating_point() and tensor.isnan().any():
+        raise InvalidInputError(
+            f"Tensor {name!r} has NaN values.", advice="Push a model whose weights are all finite."
+        )
+
+
 def _mapped(path: Path) -> Any:
     try:
         return safetensors.safe_open(path, framework="pt")

@@ -29,6 +29,7 @@ from server.quantize.calibration.room import ROOM_BYTES, affordable
 from server.quantize.format import Format
 from server.quantize.rounding.calibrated import CARRY_BITS
 from server.quantize.samples import Samples
+from server.quantize.weights import check_no_nan
 
 Report = Callable[[str, int, int], None]
 _PIECE_VALUES: Final = 1 << 24  # columns worked on at once
@@ -69,7 +70,7 @@ def calibrate(
         room_bytes: What values of both walks may take; fewer samples are used where they would take more.
 
     Raises:
-        InvalidInputError: The model yields NaN or infinity for the samples.
+        InvalidInputError: A tensor is NaN or a weight infinite, or a layer sees such values of the samples.
         UnsupportedModelError: An operator cannot run.
     """
     wanted = {name for name, form in formats.items() if form.rounding.label == "calibrated"}
@@ -155,6 +156,7 @@ class _Work:
             return
         quantized = states.tensor(layer.weight).reshape(weights.shape)
         value = self._source.tensor(name)
+        check_no_nan(name, value)
         lacking = torch.from_numpy(mean_error(weights, quantized, seen)).to(value.dtype)
         corrected: NDArray[Any] = (value + sign * lacking).to(torch.float32).numpy()
         states.corrected[name] = corrected

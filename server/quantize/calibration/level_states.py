@@ -14,6 +14,7 @@ from common.graph.build import StateSource
 from server.quantize.affine import Affine, quantize_rows
 from server.quantize.format import Format
 from server.quantize.rounding import Rows
+from server.quantize.weights import check_no_nan
 
 
 class LevelStates:
@@ -33,11 +34,16 @@ class LevelStates:
         self.corrected: dict[str, NDArray[Any]] = {}
 
     def tensor(self, name: str) -> torch.Tensor:
-        """A state by its name."""
+        """A state by its name.
+
+        Raises:
+            InvalidInputError: It is not finite, or a float that is NaN: no sample is to blame then.
+        """
         if name in self.corrected:
             return torch.from_numpy(self.corrected[name])
         own = self._floats.tensor(name)
         if name not in self._formats:
+            check_no_nan(name, own)
             return own
         affine = self.affines.get(name) or self._rounded(name, own)
         return torch.from_numpy(affine.weights()).view(own.shape)

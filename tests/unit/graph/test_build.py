@@ -80,6 +80,39 @@ def test_a_shared_weight_is_loaded_once_for_near_uses_and_again_for_far_ones() -
     assert source.asked.count("w0") == 2
 
 
+def test_an_answer_is_made_node_by_node_and_what_is_alive_can_be_seen() -> None:
+    graph, source, x = _deep(SQUARES[:3]), _weights(SQUARES[:3]), torch.randn(3, 4)
+    run = build(graph).start(source, x)
+    assert dict(run.values) == {"x": x}
+    assert source.asked == []
+    seen = x
+    for index, weight in enumerate(list(source.tensors.values())):
+        assert run.advance()
+        seen = seen @ weight.T
+        assert list(run.values) == [f"h{index}"]
+        torch.testing.assert_close(run.values[f"h{index}"], seen)
+        assert source.asked == [state.name for state in SQUARES[: index + 1]]
+    assert not run.advance()
+    assert not run.advance()
+    assert torch.equal(run.fill(graph.outputs[0].source), build(graph)(source, x)[0])
+
+
+def test_answers_of_one_runner_go_on_side_by_side() -> None:
+    graph, x = _deep(SQUARES[:3]), torch.randn(3, 4)
+    runner = build(graph)
+    sources = [_weights(SQUARES[:3]) for _ in range(2)]
+    runs = [runner.start(source, x) for source in sources]
+    for _ in graph.nodes:
+        assert all(run.advance() for run in runs)
+    for run, source in zip(runs, sources, strict=True):
+        assert torch.equal(run.values["h2"], runner(source, x)[0])
+
+
+def test_a_run_takes_as_many_inputs_as_the_graph() -> None:
+    with pytest.raises(InvalidInputError, match="takes 1 inputs, not 2"):
+        build(_deep(SQUARES[:1])).start(_weights(SQUARES[:1]), torch.zeros(1, 4), torch.zeros(1, 4))
+
+
 def test_threads_share_a_runner() -> None:
     runner, source = build(_deep(SQUARES[:5])), _weights(SQUARES[:5])
     inputs = [torch.randn(batch, 4) for batch in range(1, 17)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 
 from common.errors import InvalidInputError
 from common.manifest import MAX_TENSORS_PER_BLOCK
+from server.quantize.format import Format
 from server.quantize.plan import MIN_MAX_BLOB_BYTES, BlockPlan, State, plan
+from server.quantize.rounding import rounding
 
 LEVELS = (4, 6, 8)
 ALL_LEVELS = [pick for count in range(1, 8) for pick in combinations(range(2, 9), count)]
@@ -128,3 +131,44 @@ def test_a_model_that_fits_no_blob_is_refused_by_name() -> None:
 def test_a_limit_out_of_range_is_refused(limit_bytes: int) -> None:
     with pytest.raises(InvalidInputError, match="not possible"):
         plan([weight("w", 4, 4)], LEVELS, limit_bytes)
+
+
+@pytest.mark.parametrize("table", [50_000, 300_000])
+def test_what_follows_the_levels_stays_beside_its_tensor_whatever_else_is_too_large(table: int) -> None:
+    follower = replace(float_state("bias", 512), by_level=True)
+    for states in ([follower, float_state("table", table)], [float_state("table", table), follower]):
+        blocks = plan([weight("w", 512, 1000), *states], LEVELS, 256 * KIB)
+        assert next(block.level_floats for block in blocks if block.tensors) == ("bias",)
+        assert [block.floats for block in blocks if not block.tensors] == [("table",)]
+        assert all(max(block.blob_bytes) <= 256 * KIB for block in blocks if block.tensors)
+
+
+def test_what_follows_the_levels_is_in_the_blob_of_each() -> None:
+    states = [weight("w", 8, 8), replace(float_state("bias", 8), by_level=True), float_state("other", 8)]
+    (block,) = plan(states, LEVELS, 64 * KIB)
+    assert (block.floats, block.level_floats) == (("other",), ("bias",))
+    (without,) = plan([*states[:1], states[2]], LEVELS, 64 * KIB)
+    added = [more - less for more, less in zip(block.blob_bytes, without.blob_bytes, strict=True)]
+    assert added[0] == added[1] == added[2] >= 32
+
+
+def test_tensors_of_other_forms_are_not_joined() -> None:
+    low, high = Format((4, 6, 8), rounding("floor")), Format((8,), rounding("floor"))
+    forms = [low, low, high, low]
+    states = [replace(weight(f"w{index}", 8, 8), form=form) for index, form in enumerate(forms)]
+    blocks = plan(states, LEVELS, 64 * KIB)
+    assert [len(block.tensors) for block in blocks] == [2, 1, 1]
+    assert [block.form for block in blocks] == [low, high, low]
+    assert [len(block.blob_bytes) for block in blocks] == [3, 1, 3]
+
+
+@given(states=models(), limit_bytes=st.integers(MIN_MAX_BLOB_BYTES, 300 * KIB))
+def test_a_base_that_may_be_lifted_fits_at_full_bit_too(states: list[State], limit_bytes: int) -> None:
+    liftable = plan(states, LEVELS, limit_bytes, liftable=True)
+    at_full = [block for block in plan(states, (8,), limit_bytes) if block.tensors]
+    rows = {part for block in liftable for part in block.tensors}
+    assert sum(part.rows for part in rows) == sum(part.rows for block in at_full for part in block.tensors)
+    for block in liftable:
+        if sum(part.rows for part in block.tensors) > 1:
+            weights = sum(part.weights for part in block.tensors)
+            assert weights <= block.blob_bytes[0] <= limit_bytes
