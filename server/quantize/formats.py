@@ -13,7 +13,7 @@ from common.errors import InvalidInputError
 from common.graph.build import StateSource
 from common.graph.model import Graph
 from server.quantize.calibration.layers import layers_of
-from server.quantize.calibration.level_states import rows_of
+from server.quantize.calibration.state_rows import rows_of
 from server.quantize.format import Format
 from server.quantize.order import Order
 from server.quantize.plan import State

@@ -79,8 +79,8 @@ def load_block(
 def _at_levels(
     own: NDArray[Any], decided: Mapping[int, NDArray[Any]], levels: Sequence[int]
 ) -> tuple[NDArray[Any], ...]:
-    """The value at each level, in the type that the floats have; the float model's own at the last."""
-    return (*(decided.get(level, own).astype(own.dtype) for level in levels[:-1]), own)
+    """The value at each level, in the type that the floats have; the float model's own without."""
+    return tuple(decided.get(level, own).astype(own.dtype) for level in levels)
 
 
 def _some_rows(affine: Affine, part: TensorPart) -> Affine:

@@ -75,6 +75,19 @@ class WeightsFile:
         return self._container
 
 
+def check_finite(name: str, tensor: torch.Tensor) -> None:
+    """Nothing, when a tensor can become codes.
+
+    Raises:
+        InvalidInputError: It holds NaN or infinity.
+    """
+    if not tensor.isfinite().all():
+        raise InvalidInputError(
+            f"Tensor {name!r} has NaN or infinite weights.",
+            advice="Push a model whose weights are all finite.",
+        )
+
+
 def check_no_nan(name: str, tensor: torch.Tensor) -> None:
     """Nothing, when a tensor that stays float may be sent; a mask may well hold minus infinity.
 

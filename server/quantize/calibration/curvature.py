@@ -1,8 +1,7 @@
 """What a layer's columns say about errors in its weight: their second moments, without the mean.
 
 A row's error ``e`` costs ``e @ hessian @ e`` of the output's energy once its mean is taken out by a bias. The
-columns that the quantized model so far sees differ from those of the floats; ``drift`` says how, so that a
-weight can make up for errors of the layers before it (as in GPTAQ, arXiv 2504.02692).
+columns are those of the float model, so that each layer answers for its own rounding alone.
 """
 
 from __future__ import annotations
@@ -23,60 +22,48 @@ class Curvature:
     """Of one layer, per group of its rows.
 
     Attributes:
-        hessian: float32 [groups, k, k], damped. Second moments of the quantized model's columns; not finite
-            where those are too large for it, and then nothing else means anything.
-        drift: float32 [groups, k, k]. Moments of (float - quantized) columns with the quantized ones.
+        hessian: float32 [groups, k, k], damped. Second moments of the columns; not finite where those are too
+            large for it, and then nothing else means anything.
         order: int64 [groups, k]. The columns, those of most energy first.
         factor: float32 [groups, k, k], upper triangular U with ``U.T @ U`` the inverse of ``hessian``, rows
             and columns in ``order``.
-        float_mean, mean: float32 [groups, k]. Of the columns of the floats and of the quantized model.
+        mean: float32 [groups, k]. Of the columns.
 
-    Where no bias takes the mean error out, the means are zeros and the moments are not centred.
+    Where no bias takes the mean error out, the mean is zeros and the moments are not centred.
     """
 
     hessian: torch.Tensor
-    drift: torch.Tensor
     order: torch.Tensor
     factor: torch.Tensor
-    float_mean: torch.Tensor
     mean: torch.Tensor
 
 
-def curvature(pairs: Iterable[tuple[torch.Tensor, torch.Tensor]], *, centred: bool) -> Curvature:
+def curvature(pieces: Iterable[torch.Tensor], *, centred: bool) -> Curvature:
     """The curvature over all columns.
 
     Args:
-        pairs: Columns of the floats and of the quantized model, float32 [groups, k, positions], at least one
-            pair, piece by piece.
+        pieces: Columns, float32 [groups, k, positions], at least one piece.
         centred: Whether a bias will take out the mean error.
     """
     count = 0
     sums: list[torch.Tensor] = []
-    # Moments are taken about the first piece's means: about zero, rounding would take the small ones away.
-    shifts: list[torch.Tensor] = []
-    for pair in pairs:
-        shifts = shifts or [columns.mean(2, keepdim=True) for columns in pair]
-        float_columns, columns = (array - shift for array, shift in zip(pair, shifts, strict=True))
-        turned = columns.transpose(1, 2)
-        parts = [
-            float_columns.sum(2, dtype=torch.float64),
-            columns.sum(2, dtype=torch.float64),
-            columns @ turned,
-            (float_columns - columns) @ turned,
-        ]
+    # Moments are taken about the first piece's mean: about zero, rounding would take the small ones away.
+    shift: torch.Tensor | None = None
+    for piece in pieces:
+        shift = piece.mean(2, keepdim=True) if shift is None else shift
+        columns = piece - shift
+        parts = [columns.sum(2, dtype=torch.float64), columns @ columns.transpose(1, 2)]
         sums = [total.add_(part) for total, part in zip(sums, parts, strict=True)] if sums else parts
         count += columns.shape[2]
-    float_rest, rest, moments, drift = (total / count for total in sums)
-    float_mean, mean = (at + shift[:, :, 0] for at, shift in zip((float_rest, rest), shifts, strict=True))
+    assert shift is not None  # noqa: S101 - there is a piece
+    rest, moments = (total / count for total in sums)
+    mean = rest + shift[:, :, 0]
     moments -= _outer(rest, rest)
-    drift -= _outer(float_rest - rest, rest)
     if not centred:
         moments += _outer(mean, mean)
-        drift += _outer(float_mean - mean, mean)
-        float_mean, mean = torch.zeros_like(float_mean), torch.zeros_like(mean)
-    drift *= count / (count + drift.shape[1])  # few columns would be learned by heart
+        mean = torch.zeros_like(mean)
     hessian, order, factor = _factored(moments)
-    return Curvature(hessian, drift, order, factor, float_mean.float(), mean.float())
+    return Curvature(hessian, order, factor, mean.float())
 
 
 def _outer(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:

@@ -12,11 +12,10 @@ from common.graph.model import Graph
 from server.quantize.samples import Samples
 
 ROOM_BYTES: Final = 3 << 30
-_WALKS: Final = 2
 
 
 def affordable(graph: Graph, floats: StateSource, samples: Samples, room_bytes: int = ROOM_BYTES) -> Samples:
-    """The samples, or as many of the first as two walks through the graph have room for; at least one.
+    """The samples, or as many of the first as a walk through the graph has room for; at least one.
 
     One sample goes through the graph to see how much is alive at a time.
     """
@@ -28,7 +27,7 @@ def affordable(graph: Graph, floats: StateSource, samples: Samples, room_bytes: 
             if not run.advance():
                 break
             largest = max(largest, _alive_bytes(before | dict(run.values)))
-    count = max(1, room_bytes // (_WALKS * largest))
+    count = max(1, room_bytes // largest)
     return samples if count >= samples.count else Samples(tuple(array[:count] for array in samples.inputs))
 
 

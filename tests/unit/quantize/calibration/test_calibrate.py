@@ -15,12 +15,12 @@ from common.graph.build import build
 from server.export.exported import Exported
 from server.export.pipeline import export_model
 from server.quantize.calibration import Calibrated, calibrate
-from server.quantize.calibration.level_states import LevelStates
 from server.quantize.format import Format
 from server.quantize.rounding import rounding
 from server.quantize.samples import Samples
 from tests.support.calibrating import images, normed_net, one_mode, relative
 from tests.support.graphs import Tensors
+from tests.support.level_states import LevelStates
 from tests.support.models import tiny_net
 from tests.support.zoo import Function
 
@@ -75,10 +75,10 @@ def test_every_layer_is_decided_at_every_part_bit_level_and_said_to_be(net: Expo
     assert {name: set(levels) for name, levels in found.affines.items()} == {
         name: {3, 4, 6} for name in forms
     }
-    assert all(set(levels) == {3, 4, 6} for levels in found.floats.values())
+    assert all(set(levels) == {3, 4, 6, 8} for levels in found.floats.values())
     assert len(found.floats) == 3
     assert found.samples == 64
-    assert steps == [("calibrate", done, 9) for done in range(10)]
+    assert steps == [("calibrate", done, 3) for done in range(4)]
 
 
 def test_equal_samples_decide_equally(net: Exported) -> None:
@@ -115,8 +115,8 @@ def test_a_pinned_tensor_has_fewer_levels_and_keeps_its_bias_below_them() -> Non
     assert set(found.affines) == {"convolution.weight", "hidden.weight"}
     assert set(found.affines["hidden.weight"]) == {6}
     assert {name: set(levels) for name, levels in found.floats.items()} == {
-        "convolution.bias": {4, 6},
-        "hidden.bias": {6},
+        "convolution.bias": {4, 6, 8},
+        "hidden.bias": {6, 8},
     }
 
 

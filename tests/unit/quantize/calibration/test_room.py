@@ -26,7 +26,7 @@ def wide() -> Exported:
 
 @pytest.mark.parametrize(
     ("room_bytes", "count"),
-    [(0, 1), (2 * WIDE_BYTES, 1), (8 * WIDE_BYTES, 4), (20 * WIDE_BYTES, 10), (1 << 40, 10)],
+    [(0, 1), (WIDE_BYTES, 1), (4 * WIDE_BYTES, 4), (10 * WIDE_BYTES, 10), (1 << 40, 10)],
 )
 def test_the_first_are_taken_at_least_one(wide: Exported, room_bytes: int, count: int) -> None:
     found = affordable(wide.graph, Tensors(wide.states), SAMPLES, room_bytes)
@@ -37,5 +37,5 @@ def test_the_first_are_taken_at_least_one(wide: Exported, room_bytes: int, count
 def test_views_of_one_value_take_its_room_once() -> None:
     model = Function(lambda x, layer: layer(x.unsqueeze(1)).transpose(1, 2).squeeze(2), nn.Linear(6, 50))
     exported = export_model(model.eval(), (torch.rand(3, 6),))
-    found = affordable(exported.graph, Tensors(exported.states), SAMPLES, 8 * WIDE_BYTES)
+    found = affordable(exported.graph, Tensors(exported.states), SAMPLES, 4 * WIDE_BYTES)
     assert found.count == 4

@@ -1,19 +1,17 @@
-"""A model's states at a part-bit level while calibration is still deciding them."""
+"""A model's states at a part-bit level, as calibration decided them."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from common.graph.build import StateSource
 from server.quantize.affine import Affine, quantize_rows
+from server.quantize.calibration.state_rows import rows_of
 from server.quantize.format import Format
-from server.quantize.rounding import Rows
 from server.quantize.weights import check_no_nan
 
 
@@ -54,9 +52,3 @@ class LevelStates:
         if level == form.levels[-1]:
             return quantize_rows(rows.weights, level, name=name)
         return form.rounding(rows, form.levels).levels[form.levels.index(level)]
-
-
-def rows_of(name: str, tensor: torch.Tensor) -> Rows:
-    """A weight as a rounding mode takes it."""
-    weights: NDArray[np.float32] = tensor.to(torch.float32).reshape(len(tensor), -1).numpy()
-    return Rows(name, weights, math.prod(tensor.shape[2:]))
