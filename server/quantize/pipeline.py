@@ -160,7 +160,8 @@ class _Measuring:
     def lifts(self, entries: Sequence[Entry]) -> dict[int, int]:
         """Which blocks the budget lifts, and to which level."""
         blocks = [entry.block for entry in entries]
-        found = self.report(blocks, FIDELITY_SECONDS)
+        # Labelled samples judge what comes out; they must not choose it.
+        found = replace(self, evaluation=None).report(blocks, FIDELITY_SECONDS)
         options = {
             item.block: [Lift(shard.level, shard.size_bytes, shard.gain) for shard in item.shards]
             for item in found.blocks
