@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn.functional import unfold
 
-from benchmarks.quantize.dedicated.gptq import damped, inverse_factor
 from benchmarks.quantize.memory import watch_peak
 from common.graph.build import StateSource, build
 from common.graph.model import Argument, Graph, Node, Output, StateRef, ValueRef
+from server.quantize.calibration.curvature import damped, inverse_factor
 
 _BATCH = 16
 _LINEAR = "aten.linear.default"

@@ -7,34 +7,6 @@ import torch
 _BLOCK = 128
 
 
-def damped(hessian: torch.Tensor, damping: float = 0.01) -> torch.Tensor:
-    """The Hessian with a share of its diagonal's mean added to the diagonal, so that it can be inverted.
-
-    Args:
-        hessian: float32 [groups, k, k], ``X @ X.T`` of a layer's inputs. Not modified.
-        damping: The share.
-    """
-    result = hessian.clone()
-    diagonal = result.diagonal(dim1=-2, dim2=-1)
-    mean = diagonal.mean(-1, keepdim=True)
-    diagonal += torch.where(mean > 0, damping * mean, 1.0)
-    return result
-
-
-def inverse_factor(hessian: torch.Tensor) -> torch.Tensor:
-    """The upper triangular U with ``U.T @ U`` the inverse of a damped Hessian (section 3.3 of the paper).
-
-    Args:
-        hessian: float32 [groups, k, k], positive definite.
-
-    Returns:
-        float32 [groups, k, k].
-    """
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(hessian))
-    factor: torch.Tensor = torch.linalg.cholesky(inverse, upper=True)
-    return factor
-
-
 def gptq(
     weights: torch.Tensor, factor: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor, bits: int
 ) -> torch.Tensor:
@@ -42,7 +14,7 @@ def gptq(
 
     Args:
         weights: float32 [groups, rows, k]. Not modified.
-        factor: float32 [groups, k, k], of ``inverse_factor``.
+        factor: float32 [groups, k, k], of ``curvature.inverse_factor``.
         scale: float32 [groups, rows], above 0.
         offset: float32 [groups, rows]: ``weight ≈ scale * codes + offset``.
         bits: Width of a code.

@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.quantize.dedicated.gptq import damped, fit_to_outputs, gptq, inverse_factor
+from benchmarks.quantize.dedicated.gptq import fit_to_outputs, gptq
 from benchmarks.quantize.dedicated.methods import Tensor, round_to_nearest
+from server.quantize.calibration.curvature import damped, inverse_factor
 
 
 def layer(groups: int, rows: int, inputs: int) -> tuple[torch.Tensor, torch.Tensor]:
