@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Final
 
@@ -45,15 +46,15 @@ def with_formats(
     names = [state.name for state in states if state.quantized]
     own_levels = {name: _own_levels(name, names, order) for name in names}
     _check_pins(names, order)
-    mode_of = _modes(graph, names, order, calibrated=calibrated)
+    layers = tuple(layers_of(graph, names)) if calibrated else ()
+    mode_of = _modes({layer.weight for layer in layers}, order)
     corrections = {
         layer.weight: layer.correction.state
-        for layer in layers_of(graph, names)
+        for layer in layers
         if layer.correction
         and mode_of(layer.weight).label == "calibrated"
         and len(own_levels[layer.weight]) > 1
     }
-
     followers = {state.name: state for state in states if state.name in corrections.values()}
 
     def formed(state: State) -> State:
@@ -95,16 +96,11 @@ def _weight_error(mode: Rounding, rows: Rows, levels: tuple[int, ...]) -> float:
     )
 
 
-def _modes(
-    graph: Graph, names: Sequence[str], order: Order, *, calibrated: bool
-) -> Callable[[str], Rounding]:
-    """The mode of each tensor; where samples say nothing of a tensor, floor."""
+def _modes(decidable: AbstractSet[str], order: Order) -> Callable[[str], Rounding]:
+    """The mode of each tensor; where samples say nothing of a tensor that they should decide, floor."""
     mode = rounding(order.rounding, refit=order.refit)
-    if order.rounding == "auto" and not calibrated:
-        return lambda _: Floor()
-    if mode.label != "calibrated":
+    if not isinstance(mode, Calibrated):
         return lambda _: mode
-    decidable = {layer.weight for layer in layers_of(graph, names)}
     return lambda name: mode if name in decidable else Floor()
 
 
