@@ -18,7 +18,3 @@ class Format:
 
     levels: tuple[int, ...]
     rounding: Rounding
-
-    def at(self, level: int) -> int:
-        """The level that it runs at when the version is at ``level``."""
-        return max(level, self.levels[0])

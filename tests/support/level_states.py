@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from common.graph.build import StateSource
+from common.nesting import clamp_level
 from server.quantize.affine import Affine, quantize_rows
 from server.quantize.calibration.state_rows import rows_of
 from server.quantize.format import Format
@@ -48,7 +49,7 @@ class LevelStates:
 
     def _rounded(self, name: str, own: torch.Tensor) -> Affine:
         form, rows = self._formats[name], rows_of(name, own)
-        level = form.at(self.level)
+        level = clamp_level(form.levels, self.level)
         if level == form.levels[-1]:
             return quantize_rows(rows.weights, level, name=name)
         return form.rounding(rows, form.levels).levels[form.levels.index(level)]

@@ -12,6 +12,7 @@ from torch import nn
 
 from common.errors import InvalidInputError
 from common.graph.build import build
+from common.nesting import clamp_level
 from server.export.exported import Exported
 from server.export.pipeline import export_model
 from server.quantize.calibration import Calibrated, calibrate
@@ -46,7 +47,9 @@ def outputs(exported: Exported, source: Any, samples: Samples = SAMPLES) -> Any:
 def at_level(exported: Exported, forms: dict[str, Format], found: Calibrated, level: int) -> LevelStates:
     """The model at a level, with what was decided."""
     states = LevelStates(Tensors(exported.states), forms, level)
-    states.affines = {name: levels[forms[name].at(level)] for name, levels in found.affines.items()}
+    states.affines = {
+        name: levels[clamp_level(forms[name].levels, level)] for name, levels in found.affines.items()
+    }
     states.corrected = {name: levels[level] for name, levels in found.floats.items() if level in levels}
     return states
 
