@@ -20,6 +20,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _MeteredRule:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MeteredRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MeteredRule.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    METERED_RULE_UNSPECIFIED: _MeteredRule.ValueType  # 0
+    """The device's own setting holds."""
+    METERED_RULE_ALL: _MeteredRule.ValueType  # 1
+    METERED_RULE_BASE_ONLY: _MeteredRule.ValueType  # 2
+    """Metadata and bases: what it takes to run at all."""
+    METERED_RULE_NOTHING: _MeteredRule.ValueType  # 3
+
+class MeteredRule(_MeteredRule, metaclass=_MeteredRuleEnumTypeWrapper):
+    """What a device may do over a metered link."""
+
+METERED_RULE_UNSPECIFIED: MeteredRule.ValueType  # 0
+"""The device's own setting holds."""
+METERED_RULE_ALL: MeteredRule.ValueType  # 1
+METERED_RULE_BASE_ONLY: MeteredRule.ValueType  # 2
+"""Metadata and bases: what it takes to run at all."""
+METERED_RULE_NOTHING: MeteredRule.ValueType  # 3
+Global___MeteredRule: _TypeAlias = MeteredRule  # noqa: Y015
+
 class _Phase:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -66,6 +90,10 @@ class _TransferKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Transfer
     """Manifests, graphs, self-tests."""
     TRANSFER_KIND_RETRANSMITTED: _TransferKind.ValueType  # 5
     """Bytes that the device had received before and had to receive again."""
+    TRANSFER_KIND_OVERHEAD: _TransferKind.ValueType  # 6
+    """What crossed the socket beside payload: framing, headers, requests, control messages; both directions."""
+    TRANSFER_KIND_DELTA: _TransferKind.ValueType  # 7
+    """Deltas, which stand for blobs of a later version."""
 
 class TransferKind(_TransferKind, metaclass=_TransferKindEnumTypeWrapper): ...
 
@@ -80,6 +108,10 @@ TRANSFER_KIND_METADATA: TransferKind.ValueType  # 4
 """Manifests, graphs, self-tests."""
 TRANSFER_KIND_RETRANSMITTED: TransferKind.ValueType  # 5
 """Bytes that the device had received before and had to receive again."""
+TRANSFER_KIND_OVERHEAD: TransferKind.ValueType  # 6
+"""What crossed the socket beside payload: framing, headers, requests, control messages; both directions."""
+TRANSFER_KIND_DELTA: TransferKind.ValueType  # 7
+"""Deltas, which stand for blobs of a later version."""
 Global___TransferKind: _TypeAlias = TransferKind  # noqa: Y015
 
 @_typing.final
@@ -142,25 +174,61 @@ class Limits(_message.Message):
     DEVICE_ID_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     MEMORY_BUDGET_BYTES_FIELD_NUMBER: _builtins.int
+    TRANSFER_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     generation: _builtins.int
     """Rises with every change."""
     memory_budget_bytes: _builtins.int
     """Bytes that weights may take in memory; 0: the device's own setting holds."""
+    @_builtins.property
+    def transfer(self) -> Global___TransferLimits: ...
     def __init__(
         self,
         *,
         device_id: _builtins.str = ...,
         generation: _builtins.int = ...,
         memory_budget_bytes: _builtins.int = ...,
+        transfer: Global___TransferLimits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["transfer", b"transfer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "generation", b"generation", "memory_budget_bytes", b"memory_budget_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "generation", b"generation", "memory_budget_bytes", b"memory_budget_bytes", "transfer", b"transfer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Limits: _TypeAlias = Limits  # noqa: Y015
+
+@_typing.final
+class TransferLimits(_message.Message):
+    """How a device may use its link. In each field 0, or empty: the device's own setting holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BANDWIDTH_BYTES_PER_SECOND_FIELD_NUMBER: _builtins.int
+    MONTHLY_BYTES_FIELD_NUMBER: _builtins.int
+    METERED_FIELD_NUMBER: _builtins.int
+    QUIET_HOURS_FIELD_NUMBER: _builtins.int
+    bandwidth_bytes_per_second: _builtins.int
+    monthly_bytes: _builtins.int
+    """Bytes of all kinds in a calendar month, UTC."""
+    metered: Global___MeteredRule.ValueType
+    quiet_hours: _builtins.str
+    """No bulk transfer from one time of day to another, UTC, "HH:MM-HH:MM"; may span midnight."""
+    def __init__(
+        self,
+        *,
+        bandwidth_bytes_per_second: _builtins.int = ...,
+        monthly_bytes: _builtins.int = ...,
+        metered: Global___MeteredRule.ValueType = ...,
+        quiet_hours: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bandwidth_bytes_per_second", b"bandwidth_bytes_per_second", "metered", b"metered", "monthly_bytes", b"monthly_bytes", "quiet_hours", b"quiet_hours"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferLimits: _TypeAlias = TransferLimits  # noqa: Y015
 
 @_typing.final
 class Fault(_message.Message):
@@ -241,6 +309,10 @@ class DeviceState(_message.Message):
     FIRST_INFERENCE_SECONDS_FIELD_NUMBER: _builtins.int
     LOADED_DIGEST_FIELD_NUMBER: _builtins.int
     ASSIGNMENT_GENERATION_FIELD_NUMBER: _builtins.int
+    HOLD_FIELD_NUMBER: _builtins.int
+    TRANSFER_LIMITS_FIELD_NUMBER: _builtins.int
+    MONTH_BYTES_FIELD_NUMBER: _builtins.int
+    METERED_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     session_id: _builtins.str
     """Random per process start."""
@@ -262,6 +334,10 @@ class DeviceState(_message.Message):
     """Digest of the codes that are loaded: SHA-256 over the block digests in order. 32 bytes, empty when nothing runs."""
     assignment_generation: _builtins.int
     """Generation of the assignment that this state answers."""
+    month_bytes: _builtins.int
+    """Bytes of all kinds in this calendar month, UTC."""
+    metered: _builtins.bool
+    """Whether the link is metered, as far as the device knows."""
     @_builtins.property
     def assigned(self) -> _catalog_pb2.VersionRef:
         """What the server wants, as last seen."""
@@ -279,6 +355,14 @@ class DeviceState(_message.Message):
     @_builtins.property
     def fault(self) -> Global___Fault:
         """The newest failure; cleared when an assignment succeeds."""
+
+    @_builtins.property
+    def hold(self) -> Global___TransferHold:
+        """Why nothing is being fetched although something is missing; unset while nothing holds it back."""
+
+    @_builtins.property
+    def transfer_limits(self) -> Global___TransferLimits:
+        """Limits as they hold now, whoever set them."""
 
     def __init__(
         self,
@@ -302,14 +386,48 @@ class DeviceState(_message.Message):
         first_inference_seconds: _builtins.float = ...,
         loaded_digest: _builtins.bytes = ...,
         assignment_generation: _builtins.int = ...,
+        hold: Global___TransferHold | None = ...,
+        transfer_limits: Global___TransferLimits | None = ...,
+        month_bytes: _builtins.int = ...,
+        metered: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "downloaded", b"downloaded", "fault", b"fault", "proven", b"proven"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "downloaded", b"downloaded", "fault", b"fault", "hold", b"hold", "proven", b"proven", "transfer_limits", b"transfer_limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "assignment_generation", b"assignment_generation", "blocks", b"blocks", "device_id", b"device_id", "disk_bytes", b"disk_bytes", "downloaded", b"downloaded", "fault", b"fault", "fetch_done_bytes", b"fetch_done_bytes", "fetch_total_bytes", b"fetch_total_bytes", "first_inference_seconds", b"first_inference_seconds", "inference_url", b"inference_url", "level", b"level", "loaded_digest", b"loaded_digest", "memory_budget_bytes", b"memory_budget_bytes", "phase", b"phase", "proven", b"proven", "reported_unix_ms", b"reported_unix_ms", "resident_bytes", b"resident_bytes", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "assignment_generation", b"assignment_generation", "blocks", b"blocks", "device_id", b"device_id", "disk_bytes", b"disk_bytes", "downloaded", b"downloaded", "fault", b"fault", "fetch_done_bytes", b"fetch_done_bytes", "fetch_total_bytes", b"fetch_total_bytes", "first_inference_seconds", b"first_inference_seconds", "hold", b"hold", "inference_url", b"inference_url", "level", b"level", "loaded_digest", b"loaded_digest", "memory_budget_bytes", b"memory_budget_bytes", "metered", b"metered", "month_bytes", b"month_bytes", "phase", b"phase", "proven", b"proven", "reported_unix_ms", b"reported_unix_ms", "resident_bytes", b"resident_bytes", "session_id", b"session_id", "transfer_limits", b"transfer_limits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeviceState: _TypeAlias = DeviceState  # noqa: Y015
+
+@_typing.final
+class TransferHold(_message.Message):
+    """A limit that stops a transfer. Set by the device."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    UNTIL_UNIX_MS_FIELD_NUMBER: _builtins.int
+    limit: _builtins.str
+    """"monthly_budget", "metered", "quiet_hours", "disk" or "update_budget"."""
+    detail: _builtins.str
+    """One sentence for the operator."""
+    until_unix_ms: _builtins.int
+    """When it ends by itself; 0: it does not."""
+    def __init__(
+        self,
+        *,
+        limit: _builtins.str = ...,
+        detail: _builtins.str = ...,
+        until_unix_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "limit", b"limit", "until_unix_ms", b"until_unix_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TransferHold: _TypeAlias = TransferHold  # noqa: Y015
 
 @_typing.final
 class Presence(_message.Message):

@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -172,3 +174,255 @@ class FetchBlobResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FetchBlobResponse: _TypeAlias = FetchBlobResponse  # noqa: Y015
+
+@_typing.final
+class FetchBlobsRequest(_message.Message):
+    """One of the three. Set by the device."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WANT_FIELD_NUMBER: _builtins.int
+    CANCEL_FIELD_NUMBER: _builtins.int
+    TAKEN_BYTES_FIELD_NUMBER: _builtins.int
+    taken_bytes: _builtins.int
+    """Payload bytes taken since the stream began; the server sends no more than 8 MiB beyond it."""
+    @_builtins.property
+    def want(self) -> _containers.RepeatedCompositeFieldContainer[Global___WantedBlob]:
+        """Blobs to send after those that were named before; at most 1024 in a message and 65536 waiting."""
+
+    @_builtins.property
+    def cancel(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Digests that are not wanted any more, 32 bytes each; what is on its way already may still come."""
+
+    def __init__(
+        self,
+        *,
+        want: _abc.Iterable[Global___WantedBlob] | None = ...,
+        cancel: _abc.Iterable[_builtins.bytes] | None = ...,
+        taken_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancel", b"cancel", "taken_bytes", b"taken_bytes", "want", b"want"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchBlobsRequest: _TypeAlias = FetchBlobsRequest  # noqa: Y015
+
+@_typing.final
+class WantedBlob(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    OFFSET_BYTES_FIELD_NUMBER: _builtins.int
+    digest: _builtins.bytes
+    """SHA-256 of the whole blob, 32 bytes."""
+    offset_bytes: _builtins.int
+    """First byte wanted; an offset at the end gives an end alone."""
+    def __init__(
+        self,
+        *,
+        digest: _builtins.bytes = ...,
+        offset_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "offset_bytes", b"offset_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WantedBlob: _TypeAlias = WantedBlob  # noqa: Y015
+
+@_typing.final
+class FetchBlobsResponse(_message.Message):
+    """Set by the server. Chunks of one blob come in order and without gaps, then its end; then the next blob."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INDEX_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    OFFSET_BYTES_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    ERROR_CODE_FIELD_NUMBER: _builtins.int
+    ERROR_DETAIL_FIELD_NUMBER: _builtins.int
+    index: _builtins.int
+    """Which of the wanted blobs, counted from 0 over the whole stream."""
+    data: _builtins.bytes
+    offset_bytes: _builtins.int
+    """Where `data` starts in the blob."""
+    end: _builtins.bool
+    """Nothing more comes of this blob."""
+    error_code: _builtins.str
+    """With `end`: a code of common/errors.py when the blob cannot be had; empty when it was sent."""
+    error_detail: _builtins.str
+    """One sentence for the operator."""
+    def __init__(
+        self,
+        *,
+        index: _builtins.int = ...,
+        data: _builtins.bytes = ...,
+        offset_bytes: _builtins.int = ...,
+        end: _builtins.bool = ...,
+        error_code: _builtins.str = ...,
+        error_detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "end", b"end", "error_code", b"error_code", "error_detail", b"error_detail", "index", b"index", "offset_bytes", b"offset_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchBlobsResponse: _TypeAlias = FetchBlobsResponse  # noqa: Y015
+
+@_typing.final
+class GetBlobUrlsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGESTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """SHA-256 of whole blobs, 32 bytes each; at most 1024."""
+
+    def __init__(
+        self,
+        *,
+        digests: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digests", b"digests"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBlobUrlsRequest: _TypeAlias = GetBlobUrlsRequest  # noqa: Y015
+
+@_typing.final
+class BlobUrl(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    EXPIRES_UNIX_MS_FIELD_NUMBER: _builtins.int
+    digest: _builtins.bytes
+    url: _builtins.str
+    """Answers GET with ranges. Not to be logged: whoever has it can read the blob."""
+    expires_unix_ms: _builtins.int
+    def __init__(
+        self,
+        *,
+        digest: _builtins.bytes = ...,
+        url: _builtins.str = ...,
+        expires_unix_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "expires_unix_ms", b"expires_unix_ms", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlobUrl: _TypeAlias = BlobUrl  # noqa: Y015
+
+@_typing.final
+class GetBlobUrlsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URLS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def urls(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlobUrl]:
+        """Empty where the store cannot sign or the operator does not want it; else one for each known digest."""
+
+    def __init__(
+        self,
+        *,
+        urls: _abc.Iterable[Global___BlobUrl] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["urls", b"urls"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBlobUrlsResponse: _TypeAlias = GetBlobUrlsResponse  # noqa: Y015
+
+@_typing.final
+class OfferDeltasRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANIFEST_DIGEST_FIELD_NUMBER: _builtins.int
+    HELD_MANIFEST_DIGEST_FIELD_NUMBER: _builtins.int
+    BLOBS_PER_BLOCK_FIELD_NUMBER: _builtins.int
+    manifest_digest: _builtins.bytes
+    """Manifest of the version that is wanted, 32 bytes."""
+    held_manifest_digest: _builtins.bytes
+    """Manifest of the version that the device holds, 32 bytes."""
+    @_builtins.property
+    def blobs_per_block(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """How many of each block's blobs the device wants, in the wanted manifest's order: 1 for the base alone."""
+
+    def __init__(
+        self,
+        *,
+        manifest_digest: _builtins.bytes = ...,
+        held_manifest_digest: _builtins.bytes = ...,
+        blobs_per_block: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blobs_per_block", b"blobs_per_block", "held_manifest_digest", b"held_manifest_digest", "manifest_digest", b"manifest_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfferDeltasRequest: _TypeAlias = OfferDeltasRequest  # noqa: Y015
+
+@_typing.final
+class DeltaOffer(_message.Message):
+    """A delta that is smaller than the blob that it stands for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIGEST_FIELD_NUMBER: _builtins.int
+    FROM_DIGEST_FIELD_NUMBER: _builtins.int
+    DELTA_DIGEST_FIELD_NUMBER: _builtins.int
+    DELTA_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    digest: _builtins.bytes
+    """The blob of the wanted version, 32 bytes."""
+    from_digest: _builtins.bytes
+    """The blob of the held version that it is rebuilt from, 32 bytes."""
+    delta_digest: _builtins.bytes
+    """The delta, as a blob: SHA-256, 32 bytes, and size."""
+    delta_size_bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        digest: _builtins.bytes = ...,
+        from_digest: _builtins.bytes = ...,
+        delta_digest: _builtins.bytes = ...,
+        delta_size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta_digest", b"delta_digest", "delta_size_bytes", b"delta_size_bytes", "digest", b"digest", "from_digest", b"from_digest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeltaOffer: _TypeAlias = DeltaOffer  # noqa: Y015
+
+@_typing.final
+class OfferDeltasResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def offers(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeltaOffer]: ...
+    def __init__(
+        self,
+        *,
+        offers: _abc.Iterable[Global___DeltaOffer] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["offers", b"offers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OfferDeltasResponse: _TypeAlias = OfferDeltasResponse  # noqa: Y015

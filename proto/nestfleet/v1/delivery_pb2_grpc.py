@@ -50,6 +50,21 @@ class DeliveryServiceStub:
                 request_serializer=nestfleet_dot_v1_dot_delivery__pb2.FetchBlobRequest.SerializeToString,
                 response_deserializer=nestfleet_dot_v1_dot_delivery__pb2.FetchBlobResponse.FromString,
                 _registered_method=True)
+        self.FetchBlobs = channel.stream_stream(
+                '/nestfleet.v1.DeliveryService/FetchBlobs',
+                request_serializer=nestfleet_dot_v1_dot_delivery__pb2.FetchBlobsRequest.SerializeToString,
+                response_deserializer=nestfleet_dot_v1_dot_delivery__pb2.FetchBlobsResponse.FromString,
+                _registered_method=True)
+        self.GetBlobUrls = channel.unary_unary(
+                '/nestfleet.v1.DeliveryService/GetBlobUrls',
+                request_serializer=nestfleet_dot_v1_dot_delivery__pb2.GetBlobUrlsRequest.SerializeToString,
+                response_deserializer=nestfleet_dot_v1_dot_delivery__pb2.GetBlobUrlsResponse.FromString,
+                _registered_method=True)
+        self.OfferDeltas = channel.unary_stream(
+                '/nestfleet.v1.DeliveryService/OfferDeltas',
+                request_serializer=nestfleet_dot_v1_dot_delivery__pb2.OfferDeltasRequest.SerializeToString,
+                response_deserializer=nestfleet_dot_v1_dot_delivery__pb2.OfferDeltasResponse.FromString,
+                _registered_method=True)
 
 
 class DeliveryServiceServicer:
@@ -78,6 +93,30 @@ class DeliveryServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FetchBlobs(self, request_iterator, context):
+        """Many blobs on one stream, in the order in which the device names them. While it runs the device may name
+        more, drop what it named, and says what it has taken; the server keeps within a window beyond that.
+        A blob that cannot be had ends with a failure of its own and the stream goes on with the next.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBlobUrls(self, request, context):
+        """Where blobs can be had without passing through the server; none for a store that cannot sign URLs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OfferDeltas(self, request, context):
+        """Blobs of a version as deltas against those of another one that the device holds, where that is smaller.
+        Deltas are made on demand, so answers come one by one; each delta is a blob that is fetched like any other.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_DeliveryServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -95,6 +134,21 @@ def add_DeliveryServiceServicer_to_server(servicer, server):
                     servicer.FetchBlob,
                     request_deserializer=nestfleet_dot_v1_dot_delivery__pb2.FetchBlobRequest.FromString,
                     response_serializer=nestfleet_dot_v1_dot_delivery__pb2.FetchBlobResponse.SerializeToString,
+            ),
+            'FetchBlobs': grpc.stream_stream_rpc_method_handler(
+                    servicer.FetchBlobs,
+                    request_deserializer=nestfleet_dot_v1_dot_delivery__pb2.FetchBlobsRequest.FromString,
+                    response_serializer=nestfleet_dot_v1_dot_delivery__pb2.FetchBlobsResponse.SerializeToString,
+            ),
+            'GetBlobUrls': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBlobUrls,
+                    request_deserializer=nestfleet_dot_v1_dot_delivery__pb2.GetBlobUrlsRequest.FromString,
+                    response_serializer=nestfleet_dot_v1_dot_delivery__pb2.GetBlobUrlsResponse.SerializeToString,
+            ),
+            'OfferDeltas': grpc.unary_stream_rpc_method_handler(
+                    servicer.OfferDeltas,
+                    request_deserializer=nestfleet_dot_v1_dot_delivery__pb2.OfferDeltasRequest.FromString,
+                    response_serializer=nestfleet_dot_v1_dot_delivery__pb2.OfferDeltasResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -179,6 +233,87 @@ class DeliveryService:
             '/nestfleet.v1.DeliveryService/FetchBlob',
             nestfleet_dot_v1_dot_delivery__pb2.FetchBlobRequest.SerializeToString,
             nestfleet_dot_v1_dot_delivery__pb2.FetchBlobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchBlobs(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/nestfleet.v1.DeliveryService/FetchBlobs',
+            nestfleet_dot_v1_dot_delivery__pb2.FetchBlobsRequest.SerializeToString,
+            nestfleet_dot_v1_dot_delivery__pb2.FetchBlobsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBlobUrls(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nestfleet.v1.DeliveryService/GetBlobUrls',
+            nestfleet_dot_v1_dot_delivery__pb2.GetBlobUrlsRequest.SerializeToString,
+            nestfleet_dot_v1_dot_delivery__pb2.GetBlobUrlsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OfferDeltas(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/nestfleet.v1.DeliveryService/OfferDeltas',
+            nestfleet_dot_v1_dot_delivery__pb2.OfferDeltasRequest.SerializeToString,
+            nestfleet_dot_v1_dot_delivery__pb2.OfferDeltasResponse.FromString,
             options,
             channel_credentials,
             insecure,

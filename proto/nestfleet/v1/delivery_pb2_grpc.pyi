@@ -41,6 +41,17 @@ class DeliveryServiceStub:
     """The bytes of a blob from an offset to its end. NOT_FOUND for an unknown digest, OUT_OF_RANGE for an
     offset beyond the end; an offset at the end gives an empty stream.
     """
+    FetchBlobs: _grpc.StreamStreamMultiCallable[_delivery_pb2.FetchBlobsRequest, _delivery_pb2.FetchBlobsResponse]
+    """Many blobs on one stream, in the order in which the device names them. While it runs the device may name
+    more, drop what it named, and says what it has taken; the server keeps within a window beyond that.
+    A blob that cannot be had ends with a failure of its own and the stream goes on with the next.
+    """
+    GetBlobUrls: _grpc.UnaryUnaryMultiCallable[_delivery_pb2.GetBlobUrlsRequest, _delivery_pb2.GetBlobUrlsResponse]
+    """Where blobs can be had without passing through the server; none for a store that cannot sign URLs."""
+    OfferDeltas: _grpc.UnaryStreamMultiCallable[_delivery_pb2.OfferDeltasRequest, _delivery_pb2.OfferDeltasResponse]
+    """Blobs of a version as deltas against those of another one that the device holds, where that is smaller.
+    Deltas are made on demand, so answers come one by one; each delta is a blob that is fetched like any other.
+    """
 
 @_typing.type_check_only
 class DeliveryServiceAsyncStub(DeliveryServiceStub):
@@ -54,6 +65,17 @@ class DeliveryServiceAsyncStub(DeliveryServiceStub):
     FetchBlob: _aio.UnaryStreamMultiCallable[_delivery_pb2.FetchBlobRequest, _delivery_pb2.FetchBlobResponse]  # type: ignore[assignment]
     """The bytes of a blob from an offset to its end. NOT_FOUND for an unknown digest, OUT_OF_RANGE for an
     offset beyond the end; an offset at the end gives an empty stream.
+    """
+    FetchBlobs: _aio.StreamStreamMultiCallable[_delivery_pb2.FetchBlobsRequest, _delivery_pb2.FetchBlobsResponse]  # type: ignore[assignment]
+    """Many blobs on one stream, in the order in which the device names them. While it runs the device may name
+    more, drop what it named, and says what it has taken; the server keeps within a window beyond that.
+    A blob that cannot be had ends with a failure of its own and the stream goes on with the next.
+    """
+    GetBlobUrls: _aio.UnaryUnaryMultiCallable[_delivery_pb2.GetBlobUrlsRequest, _delivery_pb2.GetBlobUrlsResponse]  # type: ignore[assignment]
+    """Where blobs can be had without passing through the server; none for a store that cannot sign URLs."""
+    OfferDeltas: _aio.UnaryStreamMultiCallable[_delivery_pb2.OfferDeltasRequest, _delivery_pb2.OfferDeltasResponse]  # type: ignore[assignment]
+    """Blobs of a version as deltas against those of another one that the device holds, where that is smaller.
+    Deltas are made on demand, so answers come one by one; each delta is a blob that is fetched like any other.
     """
 
 class DeliveryServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -83,6 +105,35 @@ class DeliveryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_delivery_pb2.FetchBlobResponse], _abc.AsyncIterator[_delivery_pb2.FetchBlobResponse]]:
         """The bytes of a blob from an offset to its end. NOT_FOUND for an unknown digest, OUT_OF_RANGE for an
         offset beyond the end; an offset at the end gives an empty stream.
+        """
+
+    @_abc_1.abstractmethod
+    def FetchBlobs(
+        self,
+        request_iterator: _MaybeAsyncIterator[_delivery_pb2.FetchBlobsRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_delivery_pb2.FetchBlobsResponse], _abc.AsyncIterator[_delivery_pb2.FetchBlobsResponse]]:
+        """Many blobs on one stream, in the order in which the device names them. While it runs the device may name
+        more, drop what it named, and says what it has taken; the server keeps within a window beyond that.
+        A blob that cannot be had ends with a failure of its own and the stream goes on with the next.
+        """
+
+    @_abc_1.abstractmethod
+    def GetBlobUrls(
+        self,
+        request: _delivery_pb2.GetBlobUrlsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_delivery_pb2.GetBlobUrlsResponse, _abc.Awaitable[_delivery_pb2.GetBlobUrlsResponse]]:
+        """Where blobs can be had without passing through the server; none for a store that cannot sign URLs."""
+
+    @_abc_1.abstractmethod
+    def OfferDeltas(
+        self,
+        request: _delivery_pb2.OfferDeltasRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_delivery_pb2.OfferDeltasResponse], _abc.AsyncIterator[_delivery_pb2.OfferDeltasResponse]]:
+        """Blobs of a version as deltas against those of another one that the device holds, where that is smaller.
+        Deltas are made on demand, so answers come one by one; each delta is a blob that is fetched like any other.
         """
 
 def add_DeliveryServiceServicer_to_server(servicer: DeliveryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -37,6 +37,7 @@ class Device(_message.Message):
     ASSIGNMENT_GENERATION_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     MEMORY_BUDGET_BYTES_FIELD_NUMBER: _builtins.int
+    TRANSFER_LIMITS_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     online: _builtins.bool
     enrolled_unix_ms: _builtins.int
@@ -55,6 +56,10 @@ class Device(_message.Message):
     def state(self) -> _control_pb2.DeviceState:
         """As reported; unset before the first report."""
 
+    @_builtins.property
+    def transfer_limits(self) -> _control_pb2.TransferLimits:
+        """Limits set by the operator."""
+
     def __init__(
         self,
         *,
@@ -69,10 +74,11 @@ class Device(_message.Message):
         assignment_generation: _builtins.int = ...,
         state: _control_pb2.DeviceState | None = ...,
         memory_budget_bytes: _builtins.int = ...,
+        transfer_limits: _control_pb2.TransferLimits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "state", b"state"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "state", b"state", "transfer_limits", b"transfer_limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "assigned", b"assigned", "assignment_generation", b"assignment_generation", "device_id", b"device_id", "enrolled_unix_ms", b"enrolled_unix_ms", "last_seen_unix_ms", b"last_seen_unix_ms", "max_level", b"max_level", "memory_budget_bytes", b"memory_budget_bytes", "online", b"online", "platform", b"platform", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "assigned", b"assigned", "assignment_generation", b"assignment_generation", "device_id", b"device_id", "enrolled_unix_ms", b"enrolled_unix_ms", "last_seen_unix_ms", b"last_seen_unix_ms", "max_level", b"max_level", "memory_budget_bytes", b"memory_budget_bytes", "online", b"online", "platform", b"platform", "state", b"state", "transfer_limits", b"transfer_limits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -175,18 +181,22 @@ class SetLimitsRequest(_message.Message):
 
     DEVICE_ID_FIELD_NUMBER: _builtins.int
     MEMORY_BUDGET_BYTES_FIELD_NUMBER: _builtins.int
+    TRANSFER_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     memory_budget_bytes: _builtins.int
     """0: the device's own setting holds."""
+    @_builtins.property
+    def transfer(self) -> _control_pb2.TransferLimits: ...
     def __init__(
         self,
         *,
         device_id: _builtins.str = ...,
         memory_budget_bytes: _builtins.int = ...,
+        transfer: _control_pb2.TransferLimits | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["transfer", b"transfer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "memory_budget_bytes", b"memory_budget_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_id", b"device_id", "memory_budget_bytes", b"memory_budget_bytes", "transfer", b"transfer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -284,6 +294,8 @@ class Savings(_message.Message):
     SEPARATE_BYTES_FIELD_NUMBER: _builtins.int
     PAPER_BYTES_FIELD_NUMBER: _builtins.int
     VERSIONS_FIELD_NUMBER: _builtins.int
+    OVERHEAD_BYTES_FIELD_NUMBER: _builtins.int
+    DELTA_BYTES_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     base_bytes: _builtins.int
     shard_bytes: _builtins.int
@@ -299,6 +311,10 @@ class Savings(_message.Message):
     paper_bytes: _builtins.int
     versions: _builtins.int
     """Versions that this row's history counts."""
+    overhead_bytes: _builtins.int
+    """Framing, headers, requests and control messages; part of `moved_bytes`."""
+    delta_bytes: _builtins.int
+    """Deltas; part of `moved_bytes`."""
     def __init__(
         self,
         *,
@@ -314,14 +330,44 @@ class Savings(_message.Message):
         separate_bytes: _builtins.int = ...,
         paper_bytes: _builtins.int = ...,
         versions: _builtins.int = ...,
+        overhead_bytes: _builtins.int = ...,
+        delta_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_bytes", b"base_bytes", "device_id", b"device_id", "fp32_bytes", b"fp32_bytes", "int8_bytes", b"int8_bytes", "metadata_bytes", b"metadata_bytes", "moved_bytes", b"moved_bytes", "paper_bytes", b"paper_bytes", "retransmitted_bytes", b"retransmitted_bytes", "separate_bytes", b"separate_bytes", "shard_bytes", b"shard_bytes", "update_bytes", b"update_bytes", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_bytes", b"base_bytes", "delta_bytes", b"delta_bytes", "device_id", b"device_id", "fp32_bytes", b"fp32_bytes", "int8_bytes", b"int8_bytes", "metadata_bytes", b"metadata_bytes", "moved_bytes", b"moved_bytes", "overhead_bytes", b"overhead_bytes", "paper_bytes", b"paper_bytes", "retransmitted_bytes", b"retransmitted_bytes", "separate_bytes", b"separate_bytes", "shard_bytes", b"shard_bytes", "update_bytes", b"update_bytes", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Savings: _TypeAlias = Savings  # noqa: Y015
+
+@_typing.final
+class HourlyBytes(_message.Message):
+    """What the fleet moved in an hour."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UNIX_MS_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    unix_ms: _builtins.int
+    """Start of the hour."""
+    kind: _control_pb2.TransferKind.ValueType
+    bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        unix_ms: _builtins.int = ...,
+        kind: _control_pb2.TransferKind.ValueType = ...,
+        bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "kind", b"kind", "unix_ms", b"unix_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HourlyBytes: _TypeAlias = HourlyBytes  # noqa: Y015
 
 @_typing.final
 class GetSavingsResponse(_message.Message):
@@ -329,19 +375,25 @@ class GetSavingsResponse(_message.Message):
 
     DEVICES_FIELD_NUMBER: _builtins.int
     FLEET_FIELD_NUMBER: _builtins.int
+    HOURS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Savings]: ...
     @_builtins.property
     def fleet(self) -> Global___Savings: ...
+    @_builtins.property
+    def hours(self) -> _containers.RepeatedCompositeFieldContainer[Global___HourlyBytes]:
+        """Oldest first; hours without bytes are left out."""
+
     def __init__(
         self,
         *,
         devices: _abc.Iterable[Global___Savings] | None = ...,
         fleet: Global___Savings | None = ...,
+        hours: _abc.Iterable[Global___HourlyBytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["fleet", b"fleet"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices", "fleet", b"fleet"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices", "fleet", b"fleet", "hours", b"hours"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
