@@ -2,14 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
+from common.errors import Error
 from device_agent.store.records import Broker
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A blob, from a byte on."""
+
+    digest: str
+    offset_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some bytes of a wanted blob, not verified.
+
+    Attributes:
+        index: Which of the wanted blobs, counted from 0.
+        data: May be empty where the blob ends.
+        offset_bytes: Where ``data`` starts in the blob; chunks of a blob come in order and without gaps.
+        end: Nothing more comes of this blob.
+        error: With ``end``: why the blob cannot be had; the others still come.
+    """
+
+    index: int
+    data: bytes
+    offset_bytes: int
+    end: bool
+    error: Error | None = None
+
+
 class ServerLink(Protocol):
-    """Three questions. Every failure of the way is a LinkError; what the server refuses is what it says."""
+    """Few questions. Every failure of the way is a LinkError; what the server refuses is what it says."""
 
     async def enrol(self, device_id: str, enrolment_key: bytes) -> Broker:
         """Make the device known; where its broker is.
@@ -32,5 +61,14 @@ class ServerLink(Protocol):
 
         Raises:
             NotFoundError: No version names it.
+            LinkError: The server is away, or the stream broke.
+        """
+
+    def blobs(self, wanted: Sequence[Wanted]) -> AsyncGenerator[Chunk, None]:
+        """Many blobs on one stream, in the order given; not verified, may end early or never.
+
+        Closing the generator ends the transfer.
+
+        Raises:
             LinkError: The server is away, or the stream broke.
         """
