@@ -119,3 +119,24 @@ class ReachedRecord:
     level: int
     device_id: str = ""
     ledger_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaRecord:
+    """What is known of one blob of a version as a delta against that of another version.
+
+    Attributes:
+        held_digest: Manifest of the version that a device holds.
+        wanted_digest: Manifest of the version that it wants.
+        block: Index of the block in the wanted manifest.
+        blob: Index of the blob in the block; 0 is the base.
+        delta_digest: Of the delta; empty where it is not worth its while.
+        size_bytes: Of the delta; 0 where it is not worth its while.
+    """
+
+    held_digest: str
+    wanted_digest: str
+    block: int
+    blob: int
+    delta_digest: str = ""
+    size_bytes: int = 0

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from common.clock import Clock, SystemClock
 from common.names import check_name
 from common.sizes import SizeReport
-from server.registry import byte_counts, devices, goals, versions
+from server.registry import byte_counts, deltas, devices, goals, versions
 from server.registry.database import Database
 from server.registry.migrate import migrate
 from server.registry.records import (
+    DeltaRecord,
     DeviceRecord,
     NewVersion,
     ReachedRecord,
@@ -94,12 +95,27 @@ class Registry:
         self._database.write(lambda session: versions.withdraw(session, model, version))
 
     def names_blob(self, digest: str) -> bool:
-        """Whether a version names the blob."""
+        """Whether a version names the blob, or it is a delta between two."""
         return self._database.read(lambda session: versions.names_blob(session, digest))
 
     def named_blobs(self) -> frozenset[str]:
-        """Every blob that a version names."""
+        """Every blob that a version names, and every delta between two."""
         return self._database.read(versions.named_blobs)
+
+    def deltas(self, held_digest: str, wanted_digest: str) -> list[DeltaRecord]:
+        """All that is known of a version's blobs as deltas against another version, by block and blob."""
+        return self._database.read(lambda session: deltas.between(session, held_digest, wanted_digest))
+
+    def record_delta(self, delta: DeltaRecord) -> DeltaRecord:
+        """The delta is known, and named while both its versions are there. Its blob must be in the store.
+
+        Returns:
+            What is known now: another delta where somebody else was first.
+
+        Raises:
+            NotFoundError: One of the versions is gone.
+        """
+        return self._database.write(lambda session: deltas.record(session, delta))
 
     def sizes(self) -> dict[tuple[str, int], SizeReport]:
         """What every version weighs, by model and number; deleted ones too."""

@@ -75,6 +75,27 @@ class VersionBlobRow(Table):
     version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
 
 
+class DeltaRow(Table):
+    """A blob of a version as a delta against another version; gone with either of the two.
+
+    Attributes:
+        digest: Of the delta; empty where it is not worth its while, with a size of 0.
+    """
+
+    __tablename__ = "deltas"
+
+    wanted_digest: Mapped[str] = mapped_column(
+        _DIGEST, ForeignKey("versions.manifest_digest"), primary_key=True
+    )
+    held_digest: Mapped[str] = mapped_column(
+        _DIGEST, ForeignKey("versions.manifest_digest"), primary_key=True, index=True
+    )
+    block: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    blob: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    digest: Mapped[str] = mapped_column(_DIGEST, index=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
 class DeviceRow(Table):
     """A device id. The row outlives the enrolment, so that generations never fall.
 

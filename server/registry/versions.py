@@ -12,6 +12,7 @@ from common.digest import sha256_hex
 from common.errors import ConflictError, InvalidInputError, NotFoundError
 from common.manifest import to_json
 from common.sizes import SizeReport
+from server.registry import deltas
 from server.registry.records import NewVersion, VersionRecord
 from server.registry.tables import DeviceRow, VersionBlobRow, VersionRow
 
@@ -119,7 +120,7 @@ def newest_first(session: Session, limit: int) -> list[VersionRecord]:
 
 
 def withdraw(session: Session, model: str, version: int) -> None:
-    """The version is gone, and names no blob any more; number and sizes stay.
+    """The version is gone, with its deltas, and names no blob any more; number and sizes stay.
 
     Raises:
         InvalidInputError: No number is given.
@@ -145,16 +146,18 @@ def withdraw(session: Session, model: str, version: int) -> None:
     session.execute(
         delete(VersionBlobRow).where(VersionBlobRow.model == model, VersionBlobRow.version == version)
     )
+    deltas.withdraw(session, row.manifest_digest)
 
 
 def names_blob(session: Session, digest: str) -> bool:
-    """Whether a version names the blob."""
-    return bool(session.scalar(select(exists().where(VersionBlobRow.digest == digest))))
+    """Whether a version names the blob, or it is a delta between two."""
+    named = select(exists().where(VersionBlobRow.digest == digest))
+    return bool(session.scalar(named)) or deltas.names_blob(session, digest)
 
 
 def named_blobs(session: Session) -> frozenset[str]:
-    """Every blob that a version names."""
-    return frozenset(session.scalars(select(VersionBlobRow.digest).distinct()))
+    """Every blob that a version names, and every delta between two."""
+    return frozenset(session.scalars(select(VersionBlobRow.digest).distinct())) | deltas.named_blobs(session)
 
 
 def all_sizes(session: Session) -> dict[tuple[str, int], SizeReport]:

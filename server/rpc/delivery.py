@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 from nestfleet.v1 import delivery_pb2, delivery_pb2_grpc
 
-from common.digest import from_wire
+from common.digest import from_wire, to_wire
 from common.errors import ConflictError, InvalidInputError
+from server.delivery.delta_pair import DeltaOffer
+from server.delivery.deltas import Deltas
 from server.delivery.enrol import Enrolment
 from server.delivery.fetch import Fetching, manifest_frame
 from server.rpc.interceptor import abort_with
 
 
 class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
-    """Enrols devices and hands out manifests and blobs."""
+    """Enrols devices, hands out manifests and blobs, and offers deltas."""
 
-    def __init__(self, enrolment: Enrolment, fetching: Fetching) -> None:
+    def __init__(self, enrolment: Enrolment, fetching: Fetching, deltas: Deltas) -> None:
         self._enrolment = enrolment
         self._fetching = fetching
+        self._deltas = deltas
 
     async def Enrol(
         self, request: delivery_pb2.EnrolRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -63,3 +67,22 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         async for data in chunks:
             yield delivery_pb2.FetchBlobResponse(data=data, offset_bytes=offset_bytes)
             offset_bytes += len(data)
+
+    async def OfferDeltas(
+        self, request: delivery_pb2.OfferDeltasRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[delivery_pb2.OfferDeltasResponse]:
+        """Deltas as they are made; an answer without any says that the server is still at it."""
+        wanted, held = from_wire(request.manifest_digest), from_wire(request.held_manifest_digest)
+        offers = self._deltas.offers(wanted, held, tuple(request.blobs_per_block))
+        async with contextlib.aclosing(offers) as batches:
+            async for batch in batches:
+                yield delivery_pb2.OfferDeltasResponse(offers=map(_offer_message, batch))
+
+
+def _offer_message(offer: DeltaOffer) -> delivery_pb2.DeltaOffer:
+    return delivery_pb2.DeltaOffer(
+        digest=to_wire(offer.digest),
+        from_digest=to_wire(offer.from_digest),
+        delta_digest=to_wire(offer.delta_digest),
+        delta_size_bytes=offer.delta_size_bytes,
+    )
