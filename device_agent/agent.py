@@ -21,6 +21,8 @@ from device_agent.settings import Settings
 from device_agent.store.records import Broker
 from device_agent.store.store import Store
 from device_agent.update.budget import Budget
+from device_agent.update.delta_fetcher import DeltaFetcher
+from device_agent.update.fallback import DataBudget
 from device_agent.update.fetcher import Fetcher
 from device_agent.update.keeper import Keeper
 from device_agent.update.pacing import Pacer
@@ -47,6 +49,7 @@ class Outside:
         backoff: Makes the waits between two tries.
         started_unix_ms: When the process began.
         session_id: Random per process.
+        data_budget: Asked before whole blobs come in the place of deltas; None: they come.
     """
 
     server: ServerLink
@@ -57,6 +60,7 @@ class Outside:
     backoff: Callable[[], Backoff]
     started_unix_ms: int
     session_id: str
+    data_budget: DataBudget | None = None
 
 
 class Agent:
@@ -148,7 +152,8 @@ class Agent:
     def status_tree(self) -> dict[str, Any]:
         """The state as JSON can carry it."""
         connected = self._outside.control.connected
-        return to_tree(self.status(), self._store.ledger.totals(), broker_connected=connected)
+        tree = to_tree(self.status(), self._store.ledger.totals(), broker_connected=connected)
+        return {**tree, "whole_instead_of_delta": self._deltas.fallbacks}
 
     def _make_budget(self) -> Budget:
         settings = self._settings
@@ -172,10 +177,17 @@ class Agent:
             disk_reserve_bytes=settings.disk_reserve_bytes,
             on_progress=self._reporter.changed,
         )
+        self._deltas = DeltaFetcher(
+            fetcher,
+            self._outside.server,
+            self._store,
+            on_progress=self._reporter.changed,
+            budget=self._outside.data_budget,
+        )
         return Updater(
             store=self._store,
             keeper=self.keeper,
-            fetcher=fetcher,
+            fetcher=self._deltas,
             budget=self.budget,
             progress=self._progress,
             backoff=self._outside.backoff(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -16,11 +16,15 @@ from common.channel import CHANNEL_OPTIONS, MIN_CHUNK_BYTES
 from common.digest import to_wire
 from common.errors import CapacityError, Error, LinkError
 from common.rpc_status import from_rpc_error
+from device_agent.link.offers import collect_offers
+from device_agent.link.server import DeltaOffer
 from device_agent.store.records import Broker
 
 _CALL_SECONDS: Final = 30.0
 # A chunk is 256 KiB: enough time for 4 KiB/s, and a frozen peer is noticed all the same.
 _CHUNK_SECONDS: Final = 60.0
+# A server that makes the first deltas between two large versions; what it has made it keeps for the next try.
+_OFFERS_SECONDS: Final = 1800.0
 _MAX_PORT: Final = 65_535
 _Answer = TypeVar("_Answer")
 
@@ -96,6 +100,27 @@ class GrpcLink:
             raise _meant(error) from error
         except TimeoutError as error:
             raise LinkError(f"The server at {self._address} sent nothing in time.") from error
+        finally:
+            call.cancel()
+
+    async def offer_deltas(
+        self, wanted: str, held: str, blobs_per_block: Sequence[int]
+    ) -> Sequence[DeltaOffer]:
+        """Which blobs can be had as deltas."""
+        request = delivery_pb2.OfferDeltasRequest(
+            manifest_digest=to_wire(wanted),
+            held_manifest_digest=to_wire(held),
+            blobs_per_block=blobs_per_block,
+        )
+        call = self._stub.OfferDeltas(request, timeout=_OFFERS_SECONDS)
+        try:
+            return await collect_offers(call, most=sum(blobs_per_block), silence_seconds=self._chunk_seconds)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                return ()  # a server from before there were deltas
+            raise _meant(error) from error
+        except TimeoutError as error:
+            raise LinkError(f"The server at {self._address} is silent about deltas.") from error
         finally:
             call.cancel()
 

@@ -57,6 +57,7 @@ class Kind(StrEnum):
     UPDATE = "update"
     METADATA = "metadata"
     RETRANSMITTED = "retransmitted"
+    DELTA = "delta"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ class Item:
 
     Attributes:
         digest: Its name.
-        kind: METADATA, BASE or SHARD; blobs after a model's first version count as UPDATE by themselves.
+        kind: METADATA, DELTA, BASE or SHARD; the last two count as UPDATE by themselves after a model's first
+            version.
         level: The blob's level; 0 for metadata.
         size_bytes: In whole; 0 where it is not known beforehand.
     """
@@ -127,6 +129,15 @@ class Ledger:
             values = {"size": on_disk_bytes, "digest": digest, "now": _now()}
             self.changes += self._db.execute(_OBSERVE, values).rowcount
 
+    def place(self, digest: str, size_bytes: int) -> None:
+        """The item is about to be on disk whole without having been received; durable.
+
+        To be called before the file is there: a kill between the two is then seen as a file that is missing,
+        and not as bytes that came.
+        """
+        with self._using, database_errors(), self._db:
+            self._db.execute("UPDATE items SET present_bytes = ? WHERE digest = ?", (size_bytes, digest))
+
     def waste(self, digest: str, count_bytes: int) -> None:
         """Bytes came for the item that nobody can use."""
         with self._using, database_errors(), self._db:
@@ -181,7 +192,7 @@ class Ledger:
             self._db.close()
 
     def _attribute(self, model: str, version: int, kind: Kind) -> Kind:
-        if kind is Kind.METADATA:
+        if kind in (Kind.METADATA, Kind.DELTA):
             return kind
         self._db.execute("INSERT OR IGNORE INTO first_versions VALUES (?, ?)", (model, version))
         query = "SELECT version FROM first_versions WHERE model = ?"

@@ -82,22 +82,16 @@ class Fetcher:
             IntegrityError: What came is not what the digest names, three times.
             LinkError: The server is away; what came so far stays.
         """
-        await run_blocking(lambda: self._check_room(plan))
+        await run_blocking(lambda: self.check_room(plan))
         for item, ref in plan:
             await self._blob(release, item, ref)
 
-    async def _manifest(self, release: Release) -> Manifest:
-        await run_blocking(lambda: self._store.expect_manifest(release))
-        frame = await self._server.manifest(release.manifest_digest)
-        try:
-            manifest = open_frame(frame, release)
-        except IntegrityError:
-            await self._waste(release.manifest_digest, len(frame))
-            raise
-        await run_blocking(lambda: self._store.put_manifest(release, frame))
-        return manifest
+    def check_room(self, plan: Plan) -> None:
+        """Nothing, when the disk has room for a plan. Blocking.
 
-    def _check_room(self, plan: Plan) -> None:
+        Raises:
+            CapacityError: It has not.
+        """
         needed_bytes = sum(
             max(0, ref.size_bytes - self._store.blobs.size_bytes(ref.digest)) for _, ref in plan
         )
@@ -110,6 +104,17 @@ class Fetcher:
                 available_bytes=max(0, available_bytes),
                 advice="Free some space on the store's disk.",
             )
+
+    async def _manifest(self, release: Release) -> Manifest:
+        await run_blocking(lambda: self._store.expect_manifest(release))
+        frame = await self._server.manifest(release.manifest_digest)
+        try:
+            manifest = open_frame(frame, release)
+        except IntegrityError:
+            await self._waste(release.manifest_digest, len(frame))
+            raise
+        await run_blocking(lambda: self._store.put_manifest(release, frame))
+        return manifest
 
     async def _blob(self, release: Release, item: Item, ref: BlobRef) -> None:
         for left in reversed(range(_TRIES)):

@@ -29,6 +29,7 @@ _KINDS: Final = {
     Kind.UPDATE: control_pb2.TRANSFER_KIND_UPDATE,
     Kind.METADATA: control_pb2.TRANSFER_KIND_METADATA,
     Kind.RETRANSMITTED: control_pb2.TRANSFER_KIND_RETRANSMITTED,
+    Kind.DELTA: control_pb2.TRANSFER_KIND_DELTA,
 }
 
 

@@ -24,8 +24,8 @@ from device_agent.store.records import Failure, Goal, Release
 from device_agent.store.store import Store
 from device_agent.update.activation import Activation
 from device_agent.update.budget import Budget
+from device_agent.update.delta_fetcher import DeltaFetcher
 from device_agent.update.fetch_plan import has_base, missing_blobs, wanted_blobs
-from device_agent.update.fetcher import Fetcher
 from device_agent.update.goal_intake import GoalIntake
 from device_agent.update.keeper import Keeper
 from device_agent.update.machine import (
@@ -67,7 +67,7 @@ class Updater:
         *,
         store: Store,
         keeper: Keeper,
-        fetcher: Fetcher,
+        fetcher: DeltaFetcher,
         budget: Budget,
         progress: Progress,
         backoff: Backoff,

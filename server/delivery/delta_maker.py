@@ -1,4 +1,4 @@
-"""Making one delta: two blocks' blobs out of the store, the delta into it, and a row that names it. Blocking."""
+"""Making one delta: blobs of two blocks out of the store, the delta into it, a row that names it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,279 @@
+"""Updates by deltas against a server in memory: what they move, and what happens when they go wrong."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from common.digest import sha256_hex
+from common.errors import CapacityError, Error, LinkError
+from device_agent.link.server import DeltaOffer
+from tests.support.deltas import ConfusedDesk, DeltaDesk, Version
+from tests.support.fleet import Board, MemoryServer, RunningAgent, TestVersion, make_version
+from tests.support.waiting import until
+
+SCALE = 8
+ONE = make_version(1, scale=SCALE)
+TWO = make_version(2, scale=SCALE, near=True)
+PARTLY = make_version(2, scale=SCALE, near=True, changed=1)
+OTHER = make_version(2, scale=SCALE)
+
+
+@pytest.fixture
+def board(tmp_path: Path) -> Board:
+    return Board(tmp_path / "store", MemoryServer([ONE, TWO]))
+
+
+def deltas_bytes(version: TestVersion, level: int = 8) -> int:
+    """Bytes of the deltas of a version's blobs up to a level."""
+    counts = [
+        sum(reached <= level for reached in block.levels(version.manifest.levels))
+        for block in version.manifest.blocks
+    ]
+    desk = DeltaDesk()
+    wanted, held = (version.manifest, version.blobs), (ONE.manifest, ONE.blobs)
+    return sum(offer.delta_size_bytes for offer in desk.offers(wanted, held, counts))
+
+
+async def updated(board: Board, running: RunningAgent, version: TestVersion = TWO, level: int = 8) -> None:
+    board.assign(version)
+    await until(lambda: running.runs(version.manifest.version, level))
+
+
+async def fresh_digest(folder: Path, version: TestVersion, level: int = 8) -> str:
+    """What a device that never had anything else reports of a version."""
+    board = Board(folder, MemoryServer([version]))
+    board.assign(version, max_level=level)
+    async with board.agent() as running:
+        await until(lambda: running.runs(version.manifest.version, level))
+        return running.agent.status().loaded_digest
+
+
+def nothing_left_over(running: RunningAgent, *versions: TestVersion) -> bool:
+    """Whether the disk holds whole blobs of these versions, and no deltas."""
+    held = {digest for version in versions for digest in version.device_blobs}
+    return running.store.blobs.present <= held and not running.store.blobs.partial()
+
+
+async def test_an_update_by_deltas_gives_what_a_fresh_device_has(board: Board, tmp_path: Path) -> None:
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.runs(1, 8))
+        await updated(board, running)
+        assert running.agent.status().loaded_digest == await fresh_digest(tmp_path / "fresh", TWO)
+        assert running.ledger()["update"] == 0
+        assert running.ledger()["delta"] == deltas_bytes(TWO) < TWO.wire(8, without=ONE) / 2
+        assert running.ledger()["retransmitted"] == 0
+        assert nothing_left_over(running, ONE, TWO)
+        assert running.agent.status_tree()["whole_instead_of_delta"] == {}
+    came_whole = board.server.sent.keys() & (TWO.device_blobs - ONE.device_blobs)
+    assert came_whole == {TWO.manifest.self_test.digest}
+
+
+async def test_a_device_at_its_base_moves_deltas_of_bases_alone(board: Board) -> None:
+    board.limit(ONE.bytes_at(4), 1)
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.runs(1, 4))
+        await updated(board, running, level=4)
+        assert running.ledger()["delta"] == deltas_bytes(TWO, 4)
+        assert running.ledger()["update"] == running.ledger()["shard"] == 0
+    assert board.server.asked[-1][2] == (1, 1, 1, 0)
+
+
+async def test_shards_that_come_later_are_deltas_of_those_of_the_version_before(board: Board) -> None:
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.runs(1, 8))
+        board.limit(TWO.bytes_at(4), 1)
+        await until(lambda: running.runs(1, 4))
+        await updated(board, running, level=4)
+        board.limit(0, 2)
+        await until(lambda: running.runs(2, 8))
+        assert running.ledger()["delta"] == deltas_bytes(TWO)
+        assert running.ledger()["update"] == 0
+
+
+async def test_blocks_that_did_not_change_move_nothing(board: Board) -> None:
+    board.server.versions = [ONE, PARTLY]
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.runs(1, 8))
+        await updated(board, running, PARTLY)
+        assert running.ledger()["delta"] == deltas_bytes(PARTLY) > 0
+        assert running.ledger()["update"] == 0
+    assert board.server.asked[-1][2] == (0, 0, 3, 0)
+
+
+async def test_a_version_that_is_something_else_comes_whole_since_that_is_cheaper(board: Board) -> None:
+    board.server.versions = [ONE, OTHER]
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.runs(1, 8))
+        await updated(board, running, OTHER)
+        assert running.ledger()["update"] == OTHER.wire(8, without=ONE)
+        assert running.agent.status_tree()["whole_instead_of_delta"] == {}
+
+
+async def test_back_and_forth_between_versions_that_are_here_moves_nothing(board: Board) -> None:
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.runs(1, 8))
+        await updated(board, running)
+        sent, asked = board.server.sent.total(), len(board.server.asked)
+        board.assign(ONE, allow_older=True)
+        await until(lambda: running.runs(1, 8))
+        await updated(board, running)
+        assert (board.server.sent.total(), len(board.server.asked)) == (sent, asked)
+
+
+async def test_an_older_server_knows_no_deltas_and_nobody_minds(board: Board) -> None:
+    board.server.deltas = None
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.runs(1, 8))
+        await updated(board, running)
+        assert running.ledger()["update"] == TWO.wire(8, without=ONE)
+        assert running.agent.status_tree()["whole_instead_of_delta"] == {}
+
+
+async def test_a_wrong_delta_is_noticed_and_the_blob_comes_whole_and_that_is_said(
+    board: Board, caplog: pytest.LogCaptureFixture
+) -> None:
+    board.server.deltas = ConfusedDesk()
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.runs(1, 8))
+        with caplog.at_level(logging.WARNING):
+            await updated(board, running)
+        assert "come whole" in caplog.text
+        assert running.ledger()["update"] == TWO.wire(8, without=ONE)
+        reasons = running.agent.status_tree()["whole_instead_of_delta"]
+        assert reasons == {"a delta gave other bytes than the manifest names": 9}
+        assert nothing_left_over(running, ONE, TWO)
+        asked = len(board.server.asked)
+        three = make_version(3, scale=SCALE, near=True)
+        board.server.versions.append(three)
+        await updated(board, running, three)
+        assert len(board.server.asked) == asked, "deltas are not asked for again before a restart"
+        assert running.agent.status_tree()["whole_instead_of_delta"] == {next(iter(reasons)): 18}
+
+
+class OneWrongDesk(DeltaDesk):
+    """As ``ConfusedDesk`` for the base of the first block."""
+
+    def delta(self, wanted: Version, held: Version, place: tuple[int, int, int]) -> bytes:
+        desk = ConfusedDesk() if place == (0, 0, 0) else DeltaDesk()
+        return desk.delta(wanted, held, place)
+
+
+async def test_what_can_be_rebuilt_on_top_of_a_blob_that_came_whole_is(board: Board) -> None:
+    board.server.deltas = OneWrongDesk()
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.runs(1, 8))
+        await updated(board, running)
+        assert running.ledger()["update"] == TWO.manifest.blocks[0].blobs[0].size_bytes
+        assert running.ledger()["retransmitted"] == 0
+
+
+async def test_a_delta_that_the_server_lost_comes_whole(board: Board) -> None:
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.runs(1, 8))
+        desk = board.server.deltas
+        assert desk is not None
+        place = (2, 2, 1)
+        lost = desk.delta((TWO.manifest, TWO.blobs), (ONE.manifest, ONE.blobs), place)
+        board.server.gone = {sha256_hex(lost)}
+        await updated(board, running)
+        assert running.ledger()["update"] == TWO.manifest.blocks[2].blobs[1].size_bytes
+        assert running.agent.status_tree()["whole_instead_of_delta"] == {"a delta could not be fetched": 1}
+
+
+async def test_a_version_that_the_server_lost_is_said(board: Board) -> None:
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.runs(1, 8))
+        board.server.versions = [TWO]
+        await updated(board, running)
+        assert running.ledger()["update"] == TWO.wire(8, without=ONE)
+        assert running.agent.status_tree()["whole_instead_of_delta"] == {
+            "the server could not offer deltas": 9
+        }
+
+
+@dataclass
+class SilentServer(MemoryServer):
+    """Fails to offer deltas for a while, and is there for everything else."""
+
+    silences: int = 0
+
+    async def offer_deltas(
+        self, wanted: str, held: str, blobs_per_block: Sequence[int]
+    ) -> Sequence[DeltaOffer]:
+        if self.silences:
+            self.silences -= 1
+            raise LinkError("The server is silent about deltas.")
+        return await super().offer_deltas(wanted, held, blobs_per_block)
+
+
+@pytest.mark.parametrize(("silences", "whole"), [(2, 0), (1000, 9)])
+async def test_a_server_that_stays_silent_about_deltas_is_not_waited_for_for_ever(
+    tmp_path: Path, silences: int, whole: int
+) -> None:
+    server = SilentServer([ONE, TWO], silences=0)
+    board = Board(tmp_path / "store", server)
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.runs(1, 8))
+        server.silences = silences
+        await updated(board, running)
+        counts = running.agent.status_tree()["whole_instead_of_delta"]
+        assert sum(counts.values()) == whole
+        assert (running.ledger()["update"] > 0) == (whole > 0)
+
+
+@dataclass
+class Purse:
+    """A data budget. Implements ``DataBudget``."""
+
+    left_bytes: int
+    asked: list[int] = field(default_factory=list)
+
+    def affords(self, needed_bytes: int) -> bool:
+        self.asked.append(needed_bytes)
+        return needed_bytes <= self.left_bytes
+
+    def refuse(self, needed_bytes: int) -> Error:
+        return CapacityError(f"The budget does not leave {needed_bytes} bytes.", needed_bytes=needed_bytes)
+
+
+async def test_whole_blobs_that_are_not_afforded_do_not_come(board: Board) -> None:
+    board.server.deltas = ConfusedDesk()
+    needed_bytes = TWO.wire(8, without=ONE)
+    purse = Purse(needed_bytes - 1)
+    board.data_budget = purse
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.runs(1, 8))
+        board.assign(TWO)
+        await until(lambda: running.fault() == "capacity")
+        fault = running.agent.status().fault
+        assert fault is not None
+        assert str(needed_bytes) in fault.detail
+        assert running.ledger()["update"] == 0
+        moved = board.server.sent.total()
+        running.agent.look_again()
+        await until(lambda: len(purse.asked) >= 2)
+        assert board.server.sent.total() == moved, "deltas of no use are not fetched again"
+        assert running.runs(1, 8)
+        purse.left_bytes = needed_bytes
+        running.agent.look_again()
+        await until(lambda: running.runs(2, 8))
+        assert purse.asked[:3] == [needed_bytes] * 3, "the worst is afforded before the first byte"
+        assert running.ledger()["update"] == needed_bytes
