@@ -158,7 +158,7 @@ def _odds(below: int, earlier: int, count: int) -> int:
 
 
 def _situations(known: Known) -> NDArray[np.intp]:
-    below = np.clip(known.below, -_MOST_BELOW, _MOST_BELOW).astype(np.intp)
+    below: NDArray[np.intp] = np.clip(known.below, -_MOST_BELOW, _MOST_BELOW).astype(np.intp)
     below += _MOST_BELOW
     below <<= known.bits
     below += known.earlier
@@ -168,7 +168,7 @@ def _situations(known: Known) -> NDArray[np.intp]:
 def _classes(ranks: NDArray[np.uint8], rows: int) -> NDArray[np.uint8]:
     changed = np.count_nonzero(ranks.reshape(rows, -1), axis=1)
     share = changed / (ranks.size // rows)
-    classes = np.searchsorted(_BUSY, share).astype(np.uint8) + np.uint8(1)
+    classes: NDArray[np.uint8] = np.searchsorted(_BUSY, share).astype(np.uint8) + np.uint8(1)
     classes[changed == 0] = 0
     return classes
 
