@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from common.delta_codec import comparable
+from common.delta import comparable
 from common.manifest import Block, Manifest, TensorPart
 
 
@@ -12,7 +12,7 @@ def pair_blocks(wanted: Manifest, held: Manifest) -> dict[int, int]:
     Blocks hold the same rows of the same tensors, whichever places they have in their versions; of several
     that do, the first counts.
     """
-    places: dict[tuple[tuple[TensorPart, ...], tuple[str, ...]], int] = {}
+    places: dict[tuple[tuple[TensorPart, ...], frozenset[str]], int] = {}
     for place, block in enumerate(held.blocks):
         places.setdefault(_contents(block), place)
     pairs = {}
@@ -23,5 +23,5 @@ def pair_blocks(wanted: Manifest, held: Manifest) -> dict[int, int]:
     return pairs
 
 
-def _contents(block: Block) -> tuple[tuple[TensorPart, ...], tuple[str, ...]]:
-    return block.tensors, block.floats
+def _contents(block: Block) -> tuple[tuple[TensorPart, ...], frozenset[str]]:
+    return block.tensors, frozenset(block.floats)

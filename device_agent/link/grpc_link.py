@@ -104,13 +104,14 @@ class GrpcLink:
             call.cancel()
 
     async def offer_deltas(
-        self, wanted: str, held: str, blobs_per_block: Sequence[int]
+        self, wanted: str, held: str, blobs_per_block: Sequence[int], present_per_block: Sequence[int]
     ) -> Sequence[DeltaOffer]:
         """Which blobs can be had as deltas."""
         request = delivery_pb2.OfferDeltasRequest(
             manifest_digest=to_wire(wanted),
             held_manifest_digest=to_wire(held),
             blobs_per_block=blobs_per_block,
+            present_per_block=present_per_block,
         )
         call = self._stub.OfferDeltas(request, timeout=_OFFERS_SECONDS)
         try:

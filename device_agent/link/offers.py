@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 import grpc
 from nestfleet.v1 import delivery_pb2
 
 from common.digest import from_wire
 from common.errors import InvalidInputError, LinkError
+from common.nesting import MAX_LEVEL
 from device_agent.link.server import DeltaOffer
+
+_MOST_BLOBS: Final = MAX_LEVEL  # of a block: one for each level
 
 
 async def collect_offers(
@@ -45,8 +48,8 @@ async def collect_offers(
 def _offer(message: delivery_pb2.DeltaOffer) -> DeltaOffer:
     try:
         return DeltaOffer(
-            from_wire(message.digest),
-            from_wire(message.from_digest),
+            tuple(map(from_wire, message.digests[:_MOST_BLOBS])),
+            tuple(map(from_wire, message.from_digests[:_MOST_BLOBS])),
             from_wire(message.delta_digest),
             message.delta_size_bytes,
         )

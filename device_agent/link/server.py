@@ -39,16 +39,16 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class DeltaOffer:
-    """A blob of a wanted version as a delta, as the server says; nothing of it is checked.
+    """Blobs of a wanted version as one delta, as the server says; nothing of it is checked.
 
     Attributes:
-        digest: The blob that it stands for.
-        from_digest: The blob of the held version that it is rebuilt from.
+        digests: The blobs that it stands for: neighbours of one block, lowest first.
+        from_digests: The blobs of the held version that they are rebuilt from, from the base up.
         delta_digest, delta_size_bytes: The delta, a blob as well.
     """
 
-    digest: str
-    from_digest: str
+    digests: tuple[str, ...]
+    from_digests: tuple[str, ...]
     delta_digest: str
     delta_size_bytes: int
 
@@ -90,7 +90,7 @@ class ServerLink(Protocol):
         """
 
     async def offer_deltas(
-        self, wanted: str, held: str, blobs_per_block: Sequence[int]
+        self, wanted: str, held: str, blobs_per_block: Sequence[int], present_per_block: Sequence[int]
     ) -> Sequence[DeltaOffer]:
         """Which blobs can be had as deltas; none from a server that knows no deltas.
 
@@ -98,6 +98,7 @@ class ServerLink(Protocol):
             wanted: Digest of the manifest of the version that is wanted.
             held: Digest of that of the version that is here.
             blobs_per_block: How many blobs of each block are wanted, in the wanted manifest's order.
+            present_per_block: How many of them, from the base up, no delta is wanted for.
 
         Raises:
             NotFoundError: The server has one of the versions no more.

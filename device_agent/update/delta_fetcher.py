@@ -7,7 +7,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from operator import le
 from typing import Final
 
 from common.errors import Error, IntegrityError, InvalidInputError, LinkError, NotFoundError
@@ -27,14 +26,30 @@ _ROUNDS: Final = 3
 _NOT_TO_BE_HAD: Final = (NotFoundError, IntegrityError, InvalidInputError)
 _log = logging.getLogger(__name__)
 
+_Failure = tuple[str, Reason, Error]
+
 
 @dataclass(frozen=True, slots=True)
 class _Said:
     """What a server offered: an update that is interrupted does not ask again."""
 
     versions: tuple[str, str]
-    counts: tuple[int, ...]
+    blobs_per_block: tuple[int, ...]
+    present_per_block: tuple[int, ...]
     offers: tuple[DeltaOffer, ...]
+
+    def covers(self, deltas: DeltaPlan) -> bool:
+        """Whether the same was asked, or more."""
+        return all(
+            not stop or (before <= first and stop <= most)
+            for first, stop, before, most in zip(
+                deltas.present_per_block,
+                deltas.blobs_per_block,
+                self.present_per_block,
+                self.blobs_per_block,
+                strict=True,
+            )
+        )
 
 
 class DeltaFetcher:
@@ -96,7 +111,7 @@ class DeltaFetcher:
         while True:
             if versions is not None:
                 await self._rebuild(*versions[:2], rebuilds)
-            pending = [rebuild.ref for rebuild in rebuilds if self._is_open(rebuild.ref.digest)]
+            pending = {ref for rebuild in rebuilds for ref in rebuild.refs if self._is_open(ref.digest)}
             rest = [pair for pair in plan if not self._has(pair[1].digest) and pair[1] not in pending]
             if not rest:
                 break
@@ -129,7 +144,7 @@ class DeltaFetcher:
         if not deltas.digests:
             return ()
         try:
-            offers = await self._offers(release, held_release, deltas.blobs_per_block)
+            offers = await self._offers(release, held_release, deltas)
         except Error as error:
             if isinstance(error, LinkError) and self._silences < _SILENCES:
                 raise
@@ -139,24 +154,23 @@ class DeltaFetcher:
         if self._fallback.off is None:
             return rebuilds
         here = [rebuild for rebuild in rebuilds if self._has(rebuild.delta.digest)]
-        given_up = {*deltas.digests} - {rebuild.ref.digest for rebuild in here}
+        given_up = {*deltas.digests} - {ref.digest for rebuild in here for ref in rebuild.refs}
         self._fallback.lose(given_up, self._fallback.off, "no delta is asked for until the next start")
         return here
 
-    async def _offers(
-        self, release: Release, held: Release, blobs_per_block: Sequence[int]
-    ) -> Sequence[DeltaOffer]:
+    async def _offers(self, release: Release, held: Release, deltas: DeltaPlan) -> Sequence[DeltaOffer]:
         """What the server said before about these versions, or says now."""
         versions = (release.manifest_digest, held.manifest_digest)
         said = self._said
-        if said is not None and said.versions == versions and all(map(le, blobs_per_block, said.counts)):
+        if said is not None and said.versions == versions and said.covers(deltas):
             return said.offers
         if self._fallback.off is not None:
             return ()
         self._silences += 1
-        offers = await self._server.offer_deltas(*versions, blobs_per_block)
+        counts = deltas.blobs_per_block, deltas.present_per_block
+        offers = await self._server.offer_deltas(*versions, *counts)
         self._silences = 0
-        self._said = _Said(versions, tuple(blobs_per_block), tuple(offers))
+        self._said = _Said(versions, *counts, tuple(offers))
         return offers
 
     def _chosen(self, deltas: DeltaPlan, offers: Sequence[DeltaOffer]) -> Sequence[Rebuild]:
@@ -169,10 +183,10 @@ class DeltaFetcher:
         self._store.waiting = frozenset(rebuild.delta.digest for rebuild in rebuilds)
         _log.info(
             "%d of %d missing blobs come as deltas: %d bytes instead of %d",
-            len(rebuilds),
+            sum(len(rebuild.refs) for rebuild in rebuilds),
             len(deltas.digests),
             sum(ref.size_bytes for _, ref in delta_items(rebuilds)),
-            sum(rebuild.ref.size_bytes for rebuild in rebuilds),
+            sum(ref.size_bytes for rebuild in rebuilds for ref in rebuild.refs),
         )
         return rebuilds
 
@@ -188,7 +202,12 @@ class DeltaFetcher:
             except _NOT_TO_BE_HAD as error:
                 missing = [item.digest for item, _ in deltas if not self._has(item.digest)]
                 blamed = set(missing[:1] if left else missing)
-                lost = [rebuild.ref.digest for rebuild in rebuilds if rebuild.delta.digest in blamed]
+                lost = [
+                    ref.digest
+                    for rebuild in rebuilds
+                    for ref in rebuild.refs
+                    if rebuild.delta.digest in blamed and not self._has(ref.digest)
+                ]
                 self._fallback.lose(lost, Reason.NOT_FETCHED, error)
                 deltas = [pair for pair in deltas if pair[0].digest not in blamed]
             else:
@@ -196,19 +215,18 @@ class DeltaFetcher:
 
     async def _rebuild(self, wanted: Manifest, held: Manifest, rebuilds: Sequence[Rebuild]) -> None:
         """What can be rebuilt now is; what cannot has to come whole; what lacks a blob below it is left."""
-        open_rebuilds = [rebuild for rebuild in rebuilds if self._is_open(rebuild.ref.digest)]
+        open_rebuilds = [
+            rebuild for rebuild in rebuilds if any(self._is_open(ref.digest) for ref in rebuild.refs)
+        ]
         uses = Counter(rebuild.delta.digest for rebuild in open_rebuilds)
-        failures: list[tuple[str, Reason, Error]] = []
+        failures: list[_Failure] = []
         try:
             for group in by_block(open_rebuilds):
                 block = BlockRebuild(wanted, held, group[0], self._store.blobs.read)
                 for rebuild in group:
-                    below = wanted.blocks[rebuild.block].blobs[: rebuild.blob]
-                    if not all(self._has(ref.digest) for ref in below):
+                    if not all(self._has(ref.digest) for ref in rebuild.below):
                         break
-                    failure = await run_blocking(functools.partial(self._rebuild_one, block, rebuild))
-                    if failure is not None:
-                        failures.append((rebuild.ref.digest, *failure))
+                    failures += await run_blocking(functools.partial(self._rebuild_one, block, rebuild))
                     uses[rebuild.delta.digest] -= 1
                     if not uses[rebuild.delta.digest]:
                         await run_blocking(functools.partial(self._store.drop, rebuild.delta.digest))
@@ -216,21 +234,29 @@ class DeltaFetcher:
         finally:
             self._lose(failures)
 
-    def _rebuild_one(self, block: BlockRebuild, rebuild: Rebuild) -> tuple[Reason, Error] | None:
-        """The blob is in the store, or why it cannot be rebuilt."""
+    def _rebuild_one(self, block: BlockRebuild, rebuild: Rebuild) -> list[_Failure]:
+        """The blobs are in the store, but for those that are given with the reason."""
+        missing = [ref for ref in rebuild.refs if not self._has(ref.digest)]
         try:
-            block.prepare(rebuild.blob)
+            block.prepare(rebuild.span)
             delta = self._store.blobs.read(rebuild.delta.digest)
         except (IntegrityError, NotFoundError) as error:
-            return Reason.DAMAGED, error
+            return [(ref.digest, Reason.DAMAGED, error) for ref in missing]
         try:
-            data = block.blob(rebuild.blob, delta)
+            blobs = block.blobs(rebuild.span, delta)
         except IntegrityError as error:
-            return Reason.NOT_REBUILT, error
-        self._store.put_whole(rebuild.ref, data)
-        return None
+            return [(ref.digest, Reason.NOT_REBUILT, error) for ref in missing]
+        failures: list[_Failure] = []
+        # The base last: after a kill the same delta is asked for, and that one is here.
+        for ref, data in zip(reversed(rebuild.refs), reversed(blobs), strict=True):
+            if data is None:
+                cause = IntegrityError(f"Blob {ref.digest[:12]} comes out of its delta with other bytes.")
+                failures.append((ref.digest, Reason.NOT_REBUILT, cause))
+            elif ref in missing:
+                self._store.put_whole(ref, data)
+        return failures
 
-    def _lose(self, failures: Sequence[tuple[str, Reason, Error]]) -> None:
+    def _lose(self, failures: Sequence[_Failure]) -> None:
         for wanted in Reason:
             found = {digest: error for digest, reason, error in failures if reason is wanted}
             if found:

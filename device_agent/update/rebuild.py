@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from common.block_codec import Content, decode, encode, shape_of
-from common.delta_codec import decode_delta
-from common.errors import IntegrityError
+from common.delta import Span, decode_delta
 from common.manifest import Block, Manifest
 from device_agent.update.delta_plan import Rebuild
 
@@ -14,7 +13,7 @@ Read = Callable[[str], bytes]
 
 
 class BlockRebuild:
-    """The blobs of one block, asked for in ascending order; each is decoded once, however many need it.
+    """Blobs of one block, from its base up; what is on disk is decoded once, however many deltas need it.
 
     Args:
         wanted: The version that is wanted.
@@ -32,33 +31,31 @@ class BlockRebuild:
         self._held: list[Content] = []
         self._known: list[Content] = []
 
-    def prepare(self, index: int) -> None:
-        """All that the blob at an index is rebuilt from is in memory.
+    def prepare(self, span: Span) -> None:
+        """All that a span's blobs are rebuilt from is in memory.
 
         Raises:
             IntegrityError: A blob on disk is not what its name says.
             NotFoundError: One is not there.
         """
-        self._load(self._held_block, self._held_levels, self._held, index + 1)
-        self._load(self._block, self._levels, self._known, index)
+        self._load(self._held_block, self._held_levels, self._held, span.last + 1)
+        self._load(self._block, self._levels, self._known, span.first)
 
-    def blob(self, index: int, delta: bytes) -> bytes:
-        """The bytes of the blob at an index, after ``prepare``; they are what the manifest names.
+    def blobs(self, span: Span, delta: bytes) -> list[bytes | None]:
+        """The bytes of a span's blobs, lowest first, after ``prepare``; None for one that comes out wrong.
 
         Raises:
-            IntegrityError: The delta gives other bytes, or none.
+            IntegrityError: The delta is none of this span.
         """
-        content = decode_delta(
-            delta, self._held[: index + 1], self._known[:index], self._block, self._levels, index
-        )
-        data, ref = encode(content, shape_of(self._block, self._levels, index))
-        wanted = self._block.blobs[index]
-        if ref.digest != wanted.digest:
-            raise IntegrityError(
-                f"Blob {wanted.digest[:12]} comes out of its delta with other bytes.",
-                expected=wanted.digest,
-                actual=ref.digest,
-            )
+        contents = decode_delta(delta, self._held[: span.last + 1], self._known[: span.first], span)
+        return [
+            self._encoded(content, span, index) for content, index in zip(contents, span.indices, strict=True)
+        ]
+
+    def _encoded(self, content: Content, span: Span, index: int) -> bytes | None:
+        data, ref = encode(content, span.shape(index))
+        if ref.digest != self._block.blobs[index].digest:
+            return None
         if len(self._known) == index:
             self._known.append(content)
         return data

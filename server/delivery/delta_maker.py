@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Final
 
 from common.block_codec import Content, decode, shape_of
-from common.delta_codec import encode_delta
+from common.delta import encode_delta
 from common.digest import sha256_hex
 from common.errors import IntegrityError, NotFoundError
 from common.manifest import Manifest
@@ -28,32 +29,30 @@ class DeltaMaker:
         self._store = store
 
     def make(self, pair: DeltaPair, place: Place) -> DeltaRecord:
-        """What is known of a blob as a delta from now on; nothing is remembered where the store is damaged.
+        """What is known of a place from now on; nothing is remembered where the store is damaged.
 
         Raises:
             NotFoundError: One of the versions is gone.
             CapacityError: The store is full.
             LinkError: The store or the registry is away.
         """
-        nothing = DeltaRecord(pair.held_digest, pair.wanted_digest, place.block, place.blob)
+        nothing = DeltaRecord(pair.held_digest, pair.wanted_digest, place.block, place.first, place.last)
         try:
             data = self._encoded(pair, place)
         except (IntegrityError, NotFoundError) as error:
             _log.error("No delta of %s:%d can be made: %s", pair.wanted.model, pair.wanted.version, error)
             return nothing
-        full_bytes = pair.wanted.blocks[place.block].blobs[place.blob].size_bytes
-        if len(data) > (1 - _LEAST_SAVING) * full_bytes:
+        full_bytes = sum(ref.size_bytes for ref in pair.fresh(place))
+        if data is None or len(data) > (1 - _LEAST_SAVING) * full_bytes:
             return self._registry.record_delta(nothing)
         digest = sha256_hex(data)
         self._store.put(digest, data)
-        record = DeltaRecord(pair.held_digest, pair.wanted_digest, place.block, place.blob, digest, len(data))
-        return self._registry.record_delta(record)
+        return self._registry.record_delta(replace(nothing, delta_digest=digest, size_bytes=len(data)))
 
-    def _encoded(self, pair: DeltaPair, place: Place) -> bytes:
-        block = pair.wanted.blocks[place.block]
-        wanted = self._contents(pair.wanted, place.block, place.blob)
-        held = self._contents(pair.held, pair.blocks[place.block], place.blob)
-        return encode_delta(held, wanted, block, pair.wanted.levels, place.blob)
+    def _encoded(self, pair: DeltaPair, place: Place) -> bytes | None:
+        wanted = self._contents(pair.wanted, place.block, place.last)
+        held = self._contents(pair.held, pair.blocks[place.block], place.last)
+        return encode_delta(held, wanted, pair.span(place))
 
     def _contents(self, manifest: Manifest, at: int, last: int) -> list[Content]:
         block = manifest.blocks[at]

@@ -6,39 +6,41 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from common.block_pairs import pair_blocks
+from common.delta import Span, spans
 from common.errors import InvalidInputError
-from common.manifest import Manifest, from_json
+from common.manifest import BlobRef, Manifest, from_json
 from server.registry.records import DeltaRecord
 from server.registry.repository import Registry
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Where a blob stands in a version, in the order of fetching: all bases, then the shards step by step.
+    """Some neighbouring blobs of a version, in the order of fetching: with bases first, then step by step.
 
     Attributes:
-        level: That it reaches.
-        block: Index of its block.
-        blob: Its index in the block.
+        level: That the lowest of them reaches; 0 for a base.
+        block: Index of their block.
+        first, last: Indices of the lowest and the highest blob in the block.
     """
 
     level: int
     block: int
-    blob: int
+    first: int
+    last: int
 
 
 @dataclass(frozen=True, slots=True)
 class DeltaOffer:
-    """A delta that takes fewer bytes than the blob that it stands for.
+    """A delta that takes fewer bytes than the blobs that it stands for.
 
     Attributes:
-        digest: The blob of the wanted version.
-        from_digest: The blob of the held version that it is rebuilt from.
+        digests: Blobs of the wanted version: neighbours of one block, lowest first.
+        from_digests: The blobs of the held version that they are rebuilt from, from the base up.
         delta_digest, delta_size_bytes: The delta, a blob as well.
     """
 
-    digest: str
-    from_digest: str
+    digests: tuple[str, ...]
+    from_digests: tuple[str, ...]
     delta_digest: str
     delta_size_bytes: int
 
@@ -51,7 +53,7 @@ class DeltaPair:
         wanted, held: Their manifests.
         wanted_digest, held_digest: The digests of those.
         blocks: Index of a wanted block to that of the held one that it can be rebuilt from.
-        known: What was found out before, by block and blob; grows.
+        known: What was found out before; grows.
     """
 
     wanted: Manifest
@@ -59,48 +61,62 @@ class DeltaPair:
     wanted_digest: str
     held_digest: str
     blocks: Mapping[int, int]
-    known: dict[tuple[int, int], DeltaRecord] = field(default_factory=dict)
+    known: dict[Place, DeltaRecord] = field(default_factory=dict)
 
-    def places(self, blobs_per_block: Sequence[int]) -> list[Place]:
-        """Where deltas may serve: comparable blobs that the held version does not name.
+    def places(self, blobs_per_block: Sequence[int], present_per_block: Sequence[int]) -> list[Place]:
+        """Where deltas may serve: blobs of comparable blocks that the held version does not name.
 
         Args:
             blobs_per_block: How many blobs of each block are wanted.
+            present_per_block: How many of them, from the base up, are there already; empty for none.
 
         Raises:
-            InvalidInputError: That is not one number for each block, none above what the block has.
+            InvalidInputError: These are not one number for each block, none above what the block has.
         """
         blocks = self.wanted.blocks
-        if len(blobs_per_block) != len(blocks):
+        present = present_per_block or [0] * len(blocks)
+        if not len(blobs_per_block) == len(present) == len(blocks):
             raise InvalidInputError(
                 f"The version has {len(blocks)} blocks, and blobs are asked for of {len(blobs_per_block)}.",
                 advice="State one number for each block of the manifest.",
             )
-        for index, (block, count) in enumerate(zip(blocks, blobs_per_block, strict=True)):
-            if count > len(block.blobs):
-                raise InvalidInputError(f"Block {index} has {len(block.blobs)} blobs, not {count}.")
-        return sorted(self._places(blobs_per_block))
+        for index, (block, *counts) in enumerate(zip(blocks, blobs_per_block, present, strict=True)):
+            if max(counts) > len(block.blobs):
+                raise InvalidInputError(f"Block {index} has {len(block.blobs)} blobs, not {max(counts)}.")
+        return sorted(self._places(blobs_per_block, present))
 
-    def _places(self, blobs_per_block: Sequence[int]) -> Iterator[Place]:
-        held = {ref.digest for ref in self.held.device_refs()}
-        for at in self.blocks:
-            block = self.wanted.blocks[at]
-            own = block.levels(self.wanted.levels)
-            for blob in range(blobs_per_block[at]):
-                if block.blobs[blob].digest not in held:
-                    yield Place(own[blob] if blob else 0, at, blob)
+    def span(self, place: Place) -> Span:
+        """What the codec takes for a place."""
+        return Span(self.wanted.blocks[place.block], self.wanted.levels, place.first, place.last)
 
-    def offer(self, record: DeltaRecord) -> DeltaOffer | None:
-        """What a device is offered; None where the whole blob is the cheaper."""
+    def fresh(self, place: Place) -> list[BlobRef]:
+        """The blobs at a place that the held version does not name, each once."""
+        held = {ref.digest for ref in self.held.blocks[self.blocks[place.block]].blobs}
+        refs = self.wanted.blocks[place.block].blobs[place.first : place.last + 1]
+        return list({ref.digest: ref for ref in refs if ref.digest not in held}.values())
+
+    def offer(self, place: Place, record: DeltaRecord) -> DeltaOffer | None:
+        """What a device is offered; None where the whole blobs are the cheaper."""
         if not record.size_bytes:
             return None
-        held = self.held.blocks[self.blocks[record.block]]
+        wanted = self.wanted.blocks[place.block].blobs[place.first : place.last + 1]
+        held = self.held.blocks[self.blocks[place.block]].blobs[: place.last + 1]
         return DeltaOffer(
-            self.wanted.blocks[record.block].blobs[record.blob].digest,
-            held.blobs[record.blob].digest,
+            tuple(ref.digest for ref in wanted),
+            tuple(ref.digest for ref in held),
             record.delta_digest,
             record.size_bytes,
         )
+
+    def _places(self, blobs_per_block: Sequence[int], present: Sequence[int]) -> Iterator[Place]:
+        levels = self.wanted.levels
+        for at in self.blocks:
+            block = self.wanted.blocks[at]
+            for span in spans(block, levels, present[at], blobs_per_block[at]):
+                level = block.levels(levels)[span.first] if span.first else 0
+                place = Place(level, at, span.first, span.last)
+                if self.fresh(place):
+                    yield place
 
 
 def load_pair(registry: Registry, wanted_digest: str, held_digest: str) -> DeltaPair:
@@ -111,12 +127,9 @@ def load_pair(registry: Registry, wanted_digest: str, held_digest: str) -> Delta
     """
     wanted = from_json(registry.get_manifest(wanted_digest))
     held = from_json(registry.get_manifest(held_digest))
-    known = registry.deltas(held_digest, wanted_digest)
-    return DeltaPair(
-        wanted,
-        held,
-        wanted_digest,
-        held_digest,
-        pair_blocks(wanted, held),
-        {(record.block, record.blob): record for record in known},
-    )
+    pair = DeltaPair(wanted, held, wanted_digest, held_digest, pair_blocks(wanted, held))
+    for record in registry.deltas(held_digest, wanted_digest):
+        levels = wanted.blocks[record.block].levels(wanted.levels)
+        level = levels[record.first] if record.first else 0
+        pair.known[Place(level, record.block, record.first, record.last)] = record
+    return pair

@@ -64,7 +64,11 @@ class Deltas:
         self._works: dict[tuple[str, str], _Work] = {}
 
     async def offers(
-        self, wanted_digest: str, held_digest: str, blobs_per_block: Sequence[int]
+        self,
+        wanted_digest: str,
+        held_digest: str,
+        blobs_per_block: Sequence[int],
+        present_per_block: Sequence[int] = (),
     ) -> AsyncGenerator[list[DeltaOffer], None]:
         """Deltas in the order of fetching, as they are made; an empty list says that more may come.
 
@@ -72,18 +76,19 @@ class Deltas:
             wanted_digest: Manifest of the version that is wanted.
             held_digest: Manifest of the version that is held.
             blobs_per_block: How many of each wanted block's blobs.
+            present_per_block: How many of them, from the base up, are there already; empty for none.
 
         Raises:
             NotFoundError: One of the versions is none, or gone.
-            InvalidInputError: ``blobs_per_block`` does not fit the version.
+            InvalidInputError: These numbers do not fit the version.
             CapacityError: Deltas are made for too many pairs already.
             LinkError: Store or registry is away.
         """
         async with self._using(wanted_digest, held_digest) as work:
             pair = await asyncio.shield(work.pair)
             batch: list[DeltaOffer] = []
-            for place in await asyncio.to_thread(pair.places, blobs_per_block):
-                if (place.block, place.blob) not in pair.known:
+            for place in await asyncio.to_thread(pair.places, blobs_per_block, present_per_block):
+                if place not in pair.known:
                     yield batch
                     batch = []
                     task = self._task(work, pair, place)
@@ -91,8 +96,8 @@ class Deltas:
                         yield []
                     record = task.result()
                 else:
-                    record = pair.known[place.block, place.blob]
-                offer = pair.offer(record)
+                    record = pair.known[place]
+                offer = pair.offer(place, record)
                 if offer is not None:
                     batch.append(offer)
                 if len(batch) >= _BATCH:
@@ -146,7 +151,7 @@ class Deltas:
                 async with work.making:
                     loop = asyncio.get_running_loop()
                     record = await loop.run_in_executor(self._pool, self._maker.make, pair, place)
-                pair.known[place.block, place.blob] = record
+                pair.known[place] = record
                 return record
             finally:
                 del work.tasks[place]

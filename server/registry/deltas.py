@@ -11,31 +11,32 @@ from server.registry.tables import DeltaRow, VersionRow
 
 
 def between(session: Session, held_digest: str, wanted_digest: str) -> list[DeltaRecord]:
-    """All that is known of a version's blobs as deltas against another version, by block and blob."""
+    """All that is known of a version's blobs as deltas against another version, block by block."""
     rows = session.scalars(
         select(DeltaRow)
         .where(DeltaRow.held_digest == held_digest, DeltaRow.wanted_digest == wanted_digest)
-        .order_by(DeltaRow.block, DeltaRow.blob)
+        .order_by(DeltaRow.block, DeltaRow.first_blob, DeltaRow.last_blob)
     )
     return [_record(row) for row in rows]
 
 
 def record(session: Session, delta: DeltaRecord) -> DeltaRecord:
-    """The delta is in the tables, unless one for the same blob is there already; which one is.
+    """The delta is in the tables, unless one for the same blobs is there already; which one is.
 
     Raises:
         NotFoundError: One of the versions is gone.
     """
     for digest in sorted({delta.held_digest, delta.wanted_digest}):
         _hold(session, digest)
-    key = (delta.wanted_digest, delta.held_digest, delta.block, delta.blob)
+    key = (delta.wanted_digest, delta.held_digest, delta.block, delta.first, delta.last)
     row = session.get(DeltaRow, key)
     if row is None:
         row = DeltaRow(
             wanted_digest=delta.wanted_digest,
             held_digest=delta.held_digest,
             block=delta.block,
-            blob=delta.blob,
+            first_blob=delta.first,
+            last_blob=delta.last,
             digest=delta.delta_digest,
             size_bytes=delta.size_bytes,
         )
@@ -77,7 +78,8 @@ def _record(row: DeltaRow) -> DeltaRecord:
         held_digest=row.held_digest,
         wanted_digest=row.wanted_digest,
         block=row.block,
-        blob=row.blob,
+        first=row.first_blob,
+        last=row.last_blob,
         delta_digest=row.digest,
         size_bytes=row.size_bytes,
     )

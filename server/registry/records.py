@@ -123,13 +123,13 @@ class ReachedRecord:
 
 @dataclass(frozen=True, slots=True)
 class DeltaRecord:
-    """What is known of one blob of a version as a delta against that of another version.
+    """What is known of some neighbouring blobs of a version as a delta against another version.
 
     Attributes:
         held_digest: Manifest of the version that a device holds.
         wanted_digest: Manifest of the version that it wants.
         block: Index of the block in the wanted manifest.
-        blob: Index of the blob in the block; 0 is the base.
+        first, last: Indices of the lowest and the highest of the block's blobs that it stands for.
         delta_digest: Of the delta; empty where it is not worth its while.
         size_bytes: Of the delta; 0 where it is not worth its while.
     """
@@ -137,6 +137,7 @@ class DeltaRecord:
     held_digest: str
     wanted_digest: str
     block: int
-    blob: int
+    first: int
+    last: int
     delta_digest: str = ""
     size_bytes: int = 0

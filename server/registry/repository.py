@@ -103,7 +103,7 @@ class Registry:
         return self._database.read(versions.named_blobs)
 
     def deltas(self, held_digest: str, wanted_digest: str) -> list[DeltaRecord]:
-        """All that is known of a version's blobs as deltas against another version, by block and blob."""
+        """All that is known of a version's blobs as deltas against another version, block by block."""
         return self._database.read(lambda session: deltas.between(session, held_digest, wanted_digest))
 
     def record_delta(self, delta: DeltaRecord) -> DeltaRecord:

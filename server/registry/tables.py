@@ -76,7 +76,7 @@ class VersionBlobRow(Table):
 
 
 class DeltaRow(Table):
-    """A blob of a version as a delta against another version; gone with either of the two.
+    """Neighbouring blobs of a version as a delta against another version; gone with either of the two.
 
     Attributes:
         digest: Of the delta; empty where it is not worth its while, with a size of 0.
@@ -91,7 +91,8 @@ class DeltaRow(Table):
         _DIGEST, ForeignKey("versions.manifest_digest"), primary_key=True, index=True
     )
     block: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    blob: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    first_blob: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    last_blob: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     digest: Mapped[str] = mapped_column(_DIGEST, index=True)
     size_bytes: Mapped[int] = mapped_column(BigInteger)
 

@@ -73,7 +73,9 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
     ) -> AsyncIterator[delivery_pb2.OfferDeltasResponse]:
         """Deltas as they are made; an answer without any says that the server is still at it."""
         wanted, held = from_wire(request.manifest_digest), from_wire(request.held_manifest_digest)
-        offers = self._deltas.offers(wanted, held, tuple(request.blobs_per_block))
+        offers = self._deltas.offers(
+            wanted, held, tuple(request.blobs_per_block), tuple(request.present_per_block)
+        )
         async with contextlib.aclosing(offers) as batches:
             async for batch in batches:
                 yield delivery_pb2.OfferDeltasResponse(offers=map(_offer_message, batch))
@@ -81,8 +83,8 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
 
 def _offer_message(offer: DeltaOffer) -> delivery_pb2.DeltaOffer:
     return delivery_pb2.DeltaOffer(
-        digest=to_wire(offer.digest),
-        from_digest=to_wire(offer.from_digest),
+        digests=map(to_wire, offer.digests),
+        from_digests=map(to_wire, offer.from_digests),
         delta_digest=to_wire(offer.delta_digest),
         delta_size_bytes=offer.delta_size_bytes,
     )

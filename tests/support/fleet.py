@@ -155,7 +155,7 @@ class MemoryServer:
         sent: Digest to bytes handed over so far.
         streams: Digest and offset of every stream that was asked for.
         deltas: What makes offers; None for a server that knows no deltas.
-        asked: Wanted and held manifest, and blobs per block, of every question for deltas.
+        asked: Blobs wanted and present in each block, of every question for deltas.
     """
 
     versions: list[TestVersion] = field(default_factory=list)
@@ -173,7 +173,7 @@ class MemoryServer:
     enrolled: dict[str, bytes] = field(default_factory=dict)
     enrolments: int = 0
     deltas: DeltaDesk | None = field(default_factory=DeltaDesk)
-    asked: list[tuple[str, str, tuple[int, ...]]] = field(default_factory=list)
+    asked: list[tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -213,10 +213,10 @@ class MemoryServer:
             yield chunk
 
     async def offer_deltas(
-        self, wanted: str, held: str, blobs_per_block: Sequence[int]
+        self, wanted: str, held: str, blobs_per_block: Sequence[int], present_per_block: Sequence[int]
     ) -> Sequence[DeltaOffer]:
         self._check()
-        self.asked.append((wanted, held, tuple(blobs_per_block)))
+        self.asked.append((tuple(blobs_per_block), tuple(present_per_block)))
         known = {version.release.manifest_digest: version for version in self.versions}
         if not {wanted, held} <= set(known) - self.gone:
             raise NotFoundError("No version has this manifest.")
@@ -226,6 +226,7 @@ class MemoryServer:
             (known[wanted].manifest, known[wanted].blobs),
             (known[held].manifest, known[held].blobs),
             blobs_per_block,
+            present_per_block,
         )
 
     def _data(self, digest: str) -> bytes:

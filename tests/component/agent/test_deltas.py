@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from common.delta import spans
 from common.digest import sha256_hex
 from common.errors import CapacityError, Error, LinkError
 from device_agent.link.server import DeltaOffer
-from tests.support.deltas import ConfusedDesk, DeltaDesk, Version
+from tests.support.deltas import ConfusedDesk, DeltaDesk, WrongBaseDesk, contents
 from tests.support.fleet import Board, MemoryServer, RunningAgent, TestVersion, make_version
 from tests.support.waiting import until
 
@@ -28,15 +29,17 @@ def board(tmp_path: Path) -> Board:
     return Board(tmp_path / "store", MemoryServer([ONE, TWO]))
 
 
-def deltas_bytes(version: TestVersion, level: int = 8) -> int:
-    """Bytes of the deltas of a version's blobs up to a level."""
-    counts = [
-        sum(reached <= level for reached in block.levels(version.manifest.levels))
-        for block in version.manifest.blocks
-    ]
-    desk = DeltaDesk()
+def deltas_bytes(version: TestVersion, level: int = 8, *, above: int = 0) -> int:
+    """Bytes of the deltas of a version's blobs up to a level, above another."""
+    counts, present = (
+        [
+            sum(reached <= least for reached in block.levels(version.manifest.levels))
+            for block in version.manifest.blocks
+        ]
+        for least in (level, above)
+    )
     wanted, held = (version.manifest, version.blobs), (ONE.manifest, ONE.blobs)
-    return sum(offer.delta_size_bytes for offer in desk.offers(wanted, held, counts))
+    return sum(offer.delta_size_bytes for offer in DeltaDesk().offers(wanted, held, counts, present))
 
 
 async def updated(board: Board, running: RunningAgent, version: TestVersion = TWO, level: int = 8) -> None:
@@ -82,7 +85,7 @@ async def test_a_device_at_its_base_moves_deltas_of_bases_alone(board: Board) ->
         await updated(board, running, level=4)
         assert running.ledger()["delta"] == deltas_bytes(TWO, 4)
         assert running.ledger()["update"] == running.ledger()["shard"] == 0
-    assert board.server.asked[-1][2] == (1, 1, 1, 0)
+    assert board.server.asked == [((1, 1, 1, 0), (0, 0, 0, 0))]
 
 
 async def test_shards_that_come_later_are_deltas_of_those_of_the_version_before(board: Board) -> None:
@@ -94,7 +97,8 @@ async def test_shards_that_come_later_are_deltas_of_those_of_the_version_before(
         await updated(board, running, level=4)
         board.limit(0, 2)
         await until(lambda: running.runs(2, 8))
-        assert running.ledger()["delta"] == deltas_bytes(TWO)
+        steps = [deltas_bytes(TWO, level, above=below) for below, level in ((0, 4), (4, 6), (6, 8))]
+        assert running.ledger()["delta"] == sum(steps)
         assert running.ledger()["update"] == 0
 
 
@@ -106,7 +110,7 @@ async def test_blocks_that_did_not_change_move_nothing(board: Board) -> None:
         await updated(board, running, PARTLY)
         assert running.ledger()["delta"] == deltas_bytes(PARTLY) > 0
         assert running.ledger()["update"] == 0
-    assert board.server.asked[-1][2] == (0, 0, 3, 0)
+    assert board.server.asked == [((0, 0, 3, 0), (0, 0, 0, 0))]
 
 
 async def test_a_version_that_is_something_else_comes_whole_since_that_is_cheaper(board: Board) -> None:
@@ -163,36 +167,32 @@ async def test_a_wrong_delta_is_noticed_and_the_blob_comes_whole_and_that_is_sai
         assert running.agent.status_tree()["whole_instead_of_delta"] == {next(iter(reasons)): 18}
 
 
-class OneWrongDesk(DeltaDesk):
-    """As ``ConfusedDesk`` for the base of the first block."""
-
-    def delta(self, wanted: Version, held: Version, place: tuple[int, int, int]) -> bytes:
-        desk = ConfusedDesk() if place == (0, 0, 0) else DeltaDesk()
-        return desk.delta(wanted, held, place)
-
-
-async def test_what_can_be_rebuilt_on_top_of_a_blob_that_came_whole_is(board: Board) -> None:
-    board.server.deltas = OneWrongDesk()
+@pytest.mark.parametrize("piecemeal", [False, True])
+async def test_what_can_be_rebuilt_beside_a_base_that_has_to_come_whole_is(
+    board: Board,
+    piecemeal: bool,  # noqa: FBT001
+) -> None:
+    board.server.deltas = WrongBaseDesk(piecemeal=piecemeal)
     board.assign(ONE)
     async with board.agent() as running:
         await until(lambda: running.runs(1, 8))
         await updated(board, running)
-        assert running.ledger()["update"] == TWO.manifest.blocks[0].blobs[0].size_bytes
+        bases = TWO.wire(4, without=ONE)
+        assert running.ledger()["update"] == bases
         assert running.ledger()["retransmitted"] == 0
+        assert nothing_left_over(running, ONE, TWO)
 
 
 async def test_a_delta_that_the_server_lost_comes_whole(board: Board) -> None:
     board.assign(ONE)
     async with board.agent() as running:
         await until(lambda: running.runs(1, 8))
-        desk = board.server.deltas
-        assert desk is not None
-        place = (2, 2, 1)
-        lost = desk.delta((TWO.manifest, TWO.blobs), (ONE.manifest, ONE.blobs), place)
-        board.server.gone = {sha256_hex(lost)}
+        span = spans(TWO.manifest.blocks[2], TWO.manifest.levels, 0, 3)[0]
+        held, wanted = (contents((version.manifest, version.blobs), 2, 2) for version in (ONE, TWO))
+        board.server.gone = {sha256_hex(DeltaDesk().delta(held, wanted, span))}
         await updated(board, running)
-        assert running.ledger()["update"] == TWO.manifest.blocks[2].blobs[1].size_bytes
-        assert running.agent.status_tree()["whole_instead_of_delta"] == {"a delta could not be fetched": 1}
+        assert running.ledger()["update"] == sum(ref.size_bytes for ref in span.block.blobs)
+        assert running.agent.status_tree()["whole_instead_of_delta"] == {"a delta could not be fetched": 3}
 
 
 async def test_a_version_that_the_server_lost_is_said(board: Board) -> None:
@@ -214,12 +214,12 @@ class SilentServer(MemoryServer):
     silences: int = 0
 
     async def offer_deltas(
-        self, wanted: str, held: str, blobs_per_block: Sequence[int]
+        self, wanted: str, held: str, blobs_per_block: Sequence[int], present_per_block: Sequence[int]
     ) -> Sequence[DeltaOffer]:
         if self.silences:
             self.silences -= 1
             raise LinkError("The server is silent about deltas.")
-        return await super().offer_deltas(wanted, held, blobs_per_block)
+        return await super().offer_deltas(wanted, held, blobs_per_block, present_per_block)
 
 
 @pytest.mark.parametrize(("silences", "whole"), [(2, 0), (1000, 9)])

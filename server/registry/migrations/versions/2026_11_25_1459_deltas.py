@@ -1,6 +1,6 @@
 """deltas.
 
-Revision: 2026_11_25_1442. Follows: 2026_11_23_2230.
+Revision: 2026_11_25_1459. Follows: 2026_11_23_2230.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "2026_11_25_1442"
+revision = "2026_11_25_1459"
 down_revision = "2026_11_23_2230"
 branch_labels = None
 depends_on = None
@@ -21,7 +21,8 @@ def upgrade() -> None:
         sa.Column("wanted_digest", sa.String(length=64), nullable=False),
         sa.Column("held_digest", sa.String(length=64), nullable=False),
         sa.Column("block", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("blob", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("first_blob", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("last_blob", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("digest", sa.String(length=64), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
@@ -30,7 +31,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(
             ["wanted_digest"], ["versions.manifest_digest"], name=op.f("fk_deltas_wanted_digest_versions")
         ),
-        sa.PrimaryKeyConstraint("wanted_digest", "held_digest", "block", "blob", name=op.f("pk_deltas")),
+        sa.PrimaryKeyConstraint(
+            "wanted_digest", "held_digest", "block", "first_blob", "last_blob", name=op.f("pk_deltas")
+        ),
     )
     with op.batch_alter_table("deltas", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_deltas_digest"), ["digest"], unique=False)
