@@ -17,7 +17,7 @@ from server.registry.records import DeltaRecord
 from server.registry.repository import Registry
 from server.storage.port import BlobStore
 
-MAX_PAIRS: Final = 64
+_PAIRS: Final = 64
 _BATCH: Final = 256
 _SIGN_OF_LIFE_SECONDS: Final = 10.0
 
@@ -46,6 +46,7 @@ class Deltas:
         registry: Knows versions and deltas.
         store: Has blobs, and gets deltas.
         threads: How many deltas are made at once; 0: half of the cores, since devices are served beside it.
+        pairs: For how many pairs of versions deltas are made at once; more are put off.
         sign_of_life_seconds: Longest silence while a delta is made.
     """
 
@@ -55,11 +56,13 @@ class Deltas:
         store: BlobStore,
         *,
         threads: int = 0,
+        pairs: int = _PAIRS,
         sign_of_life_seconds: float = _SIGN_OF_LIFE_SECONDS,
     ) -> None:
         self._registry = registry
         self._maker = DeltaMaker(registry, store)
         self._pool = ThreadPoolExecutor(threads or max(1, usable_cores() // 2), "delta")
+        self._pairs = pairs
         self._sign_of_life_seconds = sign_of_life_seconds
         self._works: dict[tuple[str, str], _Work] = {}
 
@@ -118,9 +121,9 @@ class Deltas:
         key = wanted_digest, held_digest
         work = self._works.get(key)
         if work is None:
-            if len(self._works) >= MAX_PAIRS:
+            if len(self._works) >= self._pairs:
                 raise CapacityError(
-                    f"Deltas are made for {MAX_PAIRS} pairs of versions already.", advice="Ask again later."
+                    f"Deltas are made for {self._pairs} pairs of versions already.", advice="Ask again later."
                 )
             loading = asyncio.to_thread(load_pair, self._registry, wanted_digest, held_digest)
             work = self._works[key] = _Work(asyncio.ensure_future(loading))
