@@ -9,7 +9,7 @@ from typing import Final
 
 from common.digest import is_digest, sha256_hex
 from common.errors import IntegrityError, NotFoundError
-from common.files import move_into_place
+from common.files import fsync_folder, move_into_place
 from common.manifest import BlobRef
 from device_agent.store.failures import disk_errors
 from device_agent.store.listing import digest_sizes
@@ -122,10 +122,12 @@ class BlobFolder:
         partial = self._path(self._partial, ref.digest)
         unnamed = partial.with_name(f"{_UNNAMED}{ref.digest}")
         with disk_errors():
-            _write(unnamed, data, os.O_TRUNC)
-            move_into_place(unnamed, self._path(self._whole, ref.digest))
+            _write(unnamed, data, os.O_TRUNC, sync=True)
+            unnamed.replace(self._path(self._whole, ref.digest))
+            # From here on it is whole; if its name does not last, it is missing at the next start.
+            self._present.add(ref.digest)
             partial.unlink(missing_ok=True)
-        self._present.add(ref.digest)
+            fsync_folder(self._whole)
 
     def verify(self, ref: BlobRef) -> bool:
         """Whether a whole blob still is what its name says; a size that a manifest makes up is no rot."""
@@ -152,13 +154,15 @@ class BlobFolder:
         return folder / digest
 
 
-def _write(path: Path, data: bytes, mode: int) -> int:
+def _write(path: Path, data: bytes, mode: int, *, sync: bool = False) -> int:
     """The file has the bytes, appended or in the place of others; its size now."""
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | mode, _MODE)
     try:
         view = memoryview(data)
         while view:
             view = view[os.write(handle, view) :]
+        if sync:
+            os.fsync(handle)
         return os.fstat(handle).st_size
     finally:
         os.close(handle)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -277,3 +277,77 @@ async def test_whole_blobs_that_are_not_afforded_do_not_come(board: Board) -> No
         await until(lambda: running.runs(2, 8))
         assert purse.asked[:3] == [needed_bytes] * 3, "the worst is afforded before the first byte"
         assert running.ledger()["update"] == needed_bytes
+
+
+async def test_a_link_that_breaks_again_and_again_costs_no_byte_twice_and_one_question(board: Board) -> None:
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.runs(1, 8))
+        board.server.cuts = [7 + 13 * number % 90 for number in range(15)]
+        await updated(board, running)
+        assert board.server.cuts == []
+        assert running.ledger()["retransmitted"] == running.ledger()["update"] == 0
+        assert running.ledger()["delta"] == deltas_bytes(TWO)
+        assert len(board.server.asked) == 1
+
+
+async def test_a_disk_without_room_for_it_is_noticed_before_the_first_delta(board: Board) -> None:
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.runs(1, 8))
+    # More than any disk has, so that what else goes on on this machine makes no difference.
+    board.settings = replace(board.settings, disk_reserve_bytes=1 << 60)
+    board.assign(TWO)
+    async with board.agent() as running:
+        await until(lambda: running.fault() == "capacity")
+        assert running.ledger()["delta"] == 0
+        assert running.runs(1, 8)
+
+
+async def test_a_held_blob_that_has_rotted_costs_its_own_block_alone(board: Board) -> None:
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.runs(1, 8))
+        path = board.folder / "blobs" / ONE.manifest.blocks[1].blobs[2].digest
+        path.write_bytes(b"rot")
+        await updated(board, running)
+        assert running.ledger()["update"] == sum(ref.size_bytes for ref in TWO.manifest.blocks[1].blobs)
+        assert running.agent.status_tree()["whole_instead_of_delta"] == {
+            "what a delta needs is damaged on the disk": 3
+        }
+
+
+async def test_a_newer_goal_overtakes_deltas_that_are_on_their_way(board: Board) -> None:
+    three = make_version(3, scale=SCALE, near=True)
+    board.server.versions.append(three)
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.runs(1, 8))
+        board.server.gate.clear()
+        board.assign(TWO)
+        await until(lambda: board.server.asked)
+        board.assign(three)
+        board.server.gate.set()
+        await until(lambda: running.runs(3, 8))
+        assert running.ledger()["update"] == 0
+        assert nothing_left_over(running, ONE, three)
+
+
+async def test_a_blob_that_was_begun_whole_is_counted_right_when_a_delta_ends_it(board: Board) -> None:
+    desk, board.server.deltas = board.server.deltas, None
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.runs(1, 8))
+        board.server.cuts = [100, 70] + [0] * 10_000  # metadata, and the beginning of the first base
+        board.assign(TWO)
+        await until(lambda: running.ledger()["update"])
+    begun_bytes = sum(path.stat().st_size for path in (board.folder / "partial").iterdir())
+    board.server.cuts, board.server.deltas = [], desk
+    async with board.agent() as running:
+        await until(lambda: running.runs(2, 8))
+        assert running.ledger()["update"] == begun_bytes > 0
+        assert running.ledger()["delta"] == deltas_bytes(TWO)
+        assert running.ledger()["retransmitted"] == 0
+    async with board.agent() as running:
+        await until(lambda: running.runs(2, 8))
+        assert running.ledger()["update"] == begun_bytes, "nor does a start count it"
