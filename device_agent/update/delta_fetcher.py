@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import logging
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from common.errors import Error, IntegrityError, InvalidInputError, LinkError, NotFoundError
@@ -15,41 +12,16 @@ from device_agent.blocking import run_blocking
 from device_agent.link.server import DeltaOffer, ServerLink
 from device_agent.store.records import Release
 from device_agent.store.store import Store
-from device_agent.update.delta_plan import DeltaPlan, Rebuild, by_block, delta_items
+from device_agent.update.delta_offers import DeltaOffers
+from device_agent.update.delta_plan import DeltaPlan, Rebuild, delta_items
 from device_agent.update.fallback import DataBudget, Fallback, NoBudget, Reason
 from device_agent.update.fetch_plan import has_base
 from device_agent.update.fetcher import Fetcher, Plan
-from device_agent.update.rebuild import BlockRebuild
+from device_agent.update.rebuilder import Rebuilder
 
-_SILENCES: Final = 3
 _ROUNDS: Final = 3
 _NOT_TO_BE_HAD: Final = (NotFoundError, IntegrityError, InvalidInputError)
 _log = logging.getLogger(__name__)
-
-_Failure = tuple[str, Reason, Error]
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """What a server offered: an update that is interrupted does not ask again."""
-
-    versions: tuple[str, str]
-    blobs_per_block: tuple[int, ...]
-    present_per_block: tuple[int, ...]
-    offers: tuple[DeltaOffer, ...]
-
-    def covers(self, deltas: DeltaPlan) -> bool:
-        """Whether the same was asked, or more."""
-        return all(
-            not stop or (before <= first and stop <= most)
-            for first, stop, before, most in zip(
-                deltas.present_per_block,
-                deltas.blobs_per_block,
-                self.present_per_block,
-                self.blobs_per_block,
-                strict=True,
-            )
-        )
 
 
 class DeltaFetcher:
@@ -62,7 +34,7 @@ class DeltaFetcher:
         server: Offers deltas.
         store: Has the version that is held, and gets the one that is wanted.
         budget: Asked before whole blobs come in the place of deltas.
-        on_progress: Called after every blob that is rebuilt.
+        on_progress: Called after every delta that is used up.
     """
 
     def __init__(
@@ -75,12 +47,10 @@ class DeltaFetcher:
         budget: DataBudget | None = None,
     ) -> None:
         self._fetcher = fetcher
-        self._server = server
         self._store = store
-        self._on_progress = on_progress
+        self._offers = DeltaOffers(server)
         self._fallback = Fallback(budget or NoBudget())
-        self._silences = 0
-        self._said: _Said | None = None
+        self._rebuilder = Rebuilder(store, self._fallback, on_progress)
 
     @property
     def fallbacks(self) -> dict[str, int]:
@@ -110,14 +80,16 @@ class DeltaFetcher:
                 await self._fetch_deltas(release, plan, rebuilds)
         while True:
             if versions is not None:
-                await self._rebuild(*versions[:2], rebuilds)
-            pending = {ref for rebuild in rebuilds for ref in rebuild.refs if self._is_open(ref.digest)}
-            rest = [pair for pair in plan if not self._has(pair[1].digest) and pair[1] not in pending]
+                await self._rebuilder.run(*versions[:2], rebuilds)
+            pending = self._rebuilder.pending(rebuilds)
+            rest = [
+                (item, ref) for item, ref in plan if not self._has(ref.digest) and ref.digest not in pending
+            ]
             if not rest:
                 break
-            whole = [ref for _, ref in rest if self._fallback.is_lost(ref.digest)]
             # Where one delta gave other bytes, all may: better no part of an update than half of it.
-            worst = [*whole, *pending] if self._fallback.off is not None else whole
+            doubtful = pending if self._fallback.off is not None else frozenset[str]()
+            worst = [ref for _, ref in plan if self._fallback.is_lost(ref.digest) or ref.digest in doubtful]
             self._fallback.check(release, worst, self._store.blobs.size_bytes)
             await self._fetcher.blobs(release, rest)
             if not pending:
@@ -140,38 +112,25 @@ class DeltaFetcher:
     async def _ask(
         self, release: Release, wanted: Manifest, held: Manifest, held_release: Release, plan: Plan
     ) -> Sequence[Rebuild]:
-        deltas = DeltaPlan(wanted, held, plan, self._has, self._fallback.is_lost)
+        """What comes as deltas; what was hoped to has to come whole."""
+        fallback = self._fallback
+        deltas = await run_blocking(lambda: DeltaPlan(wanted, held, plan, self._has, fallback.is_lost))
         if not deltas.digests:
             return ()
         try:
-            offers = await self._offers(release, held_release, deltas)
+            offers = await self._offers.between(release, held_release, deltas, ask=fallback.off is None)
         except Error as error:
-            if isinstance(error, LinkError) and self._silences < _SILENCES:
+            if isinstance(error, LinkError) and not self._offers.in_vain:
                 raise
-            self._fallback.lose(deltas.digests, Reason.NO_OFFERS, error)
+            fallback.lose(deltas.digests, Reason.NO_OFFERS, error)
             return ()
         rebuilds = await run_blocking(lambda: self._chosen(deltas, offers))
-        if self._fallback.off is None:
+        if fallback.off is None:
             return rebuilds
         here = [rebuild for rebuild in rebuilds if self._has(rebuild.delta.digest)]
         given_up = {*deltas.digests} - {ref.digest for rebuild in here for ref in rebuild.refs}
-        self._fallback.lose(given_up, self._fallback.off, "no delta is asked for until the next start")
+        fallback.lose(given_up, fallback.off, "no delta is asked for until the next start")
         return here
-
-    async def _offers(self, release: Release, held: Release, deltas: DeltaPlan) -> Sequence[DeltaOffer]:
-        """What the server said before about these versions, or says now."""
-        versions = (release.manifest_digest, held.manifest_digest)
-        said = self._said
-        if said is not None and said.versions == versions and said.covers(deltas):
-            return said.offers
-        if self._fallback.off is not None:
-            return ()
-        self._silences += 1
-        counts = deltas.blobs_per_block, deltas.present_per_block
-        offers = await self._server.offer_deltas(*versions, *counts)
-        self._silences = 0
-        self._said = _Said(versions, *counts, tuple(offers))
-        return offers
 
     def _chosen(self, deltas: DeltaPlan, offers: Sequence[DeltaOffer]) -> Sequence[Rebuild]:
         record = self._store.state.record
@@ -212,60 +171,6 @@ class DeltaFetcher:
                 deltas = [pair for pair in deltas if pair[0].digest not in blamed]
             else:
                 return
-
-    async def _rebuild(self, wanted: Manifest, held: Manifest, rebuilds: Sequence[Rebuild]) -> None:
-        """What can be rebuilt now is; what cannot has to come whole; what lacks a blob below it is left."""
-        open_rebuilds = [
-            rebuild for rebuild in rebuilds if any(self._is_open(ref.digest) for ref in rebuild.refs)
-        ]
-        uses = Counter(rebuild.delta.digest for rebuild in open_rebuilds)
-        failures: list[_Failure] = []
-        try:
-            for group in by_block(open_rebuilds):
-                block = BlockRebuild(wanted, held, group[0], self._store.blobs.read)
-                for rebuild in group:
-                    if not all(self._has(ref.digest) for ref in rebuild.below):
-                        break
-                    failures += await run_blocking(functools.partial(self._rebuild_one, block, rebuild))
-                    uses[rebuild.delta.digest] -= 1
-                    if not uses[rebuild.delta.digest]:
-                        await run_blocking(functools.partial(self._store.drop, rebuild.delta.digest))
-                    self._on_progress()
-        finally:
-            self._lose(failures)
-
-    def _rebuild_one(self, block: BlockRebuild, rebuild: Rebuild) -> list[_Failure]:
-        """The blobs are in the store, but for those that are given with the reason."""
-        missing = [ref for ref in rebuild.refs if not self._has(ref.digest)]
-        try:
-            block.prepare(rebuild.span)
-            delta = self._store.blobs.read(rebuild.delta.digest)
-        except (IntegrityError, NotFoundError) as error:
-            return [(ref.digest, Reason.DAMAGED, error) for ref in missing]
-        try:
-            blobs = block.blobs(rebuild.span, delta)
-        except IntegrityError as error:
-            return [(ref.digest, Reason.NOT_REBUILT, error) for ref in missing]
-        failures: list[_Failure] = []
-        # The base last: after a kill the same delta is asked for, and that one is here.
-        for ref, data in zip(reversed(rebuild.refs), reversed(blobs), strict=True):
-            if data is None:
-                cause = IntegrityError(f"Blob {ref.digest[:12]} comes out of its delta with other bytes.")
-                failures.append((ref.digest, Reason.NOT_REBUILT, cause))
-            elif ref in missing:
-                self._store.put_whole(ref, data)
-        return failures
-
-    def _lose(self, failures: Sequence[_Failure]) -> None:
-        for wanted in Reason:
-            found = {digest: error for digest, reason, error in failures if reason is wanted}
-            if found:
-                self._fallback.lose(found, wanted, next(iter(found.values())))
-        if any(reason is Reason.NOT_REBUILT for _, reason, _ in failures):
-            self._fallback.off = Reason.NOT_REBUILT
-
-    def _is_open(self, digest: str) -> bool:
-        return not self._has(digest) and not self._fallback.is_lost(digest)
 
     def _has(self, digest: str) -> bool:
         return self._store.blobs.has(digest)
