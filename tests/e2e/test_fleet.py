@@ -127,7 +127,8 @@ def test_a_rollout_survives_a_restart_of_server_and_broker(compose: Compose) -> 
         old = {ref.digest for ref in first.device_refs()}
         refs = [ref for block in second.blocks for ref in block.blobs]
         new = {ref.digest: ref.size_bytes for ref in refs if ref.digest not in old}
-        assert 0 < savings(again, "agent-large").update_bytes == sum(new.values())
+        moved = savings(again, "agent-large")
+        assert 0 < moved.update_bytes + moved.delta_bytes <= sum(new.values())
 
 
 def test_a_version_that_fails_its_self_test_is_rolled_back_everywhere(

@@ -27,7 +27,7 @@ TWO = make_version(2, scale=8, near=True)
 
 async def begin(folder: Path) -> None:
     """Version 1 runs in full."""
-    board = Board(folder, MemoryServer([ONE, TWO]))
+    board = Board(folder, MemoryServer([ONE, TWO], deltas=DeltaDesk()))
     board.assign(ONE, generation=1)
     async with board.agent() as running:
         await until(lambda: running.runs(1, 8))
@@ -35,7 +35,7 @@ async def begin(folder: Path) -> None:
 
 async def update(folder: Path) -> None:
     """Version 2, as far as the process gets."""
-    board = Board(folder, MemoryServer([ONE, TWO]))
+    board = Board(folder, MemoryServer([ONE, TWO], deltas=DeltaDesk()))
     board.assign(TWO, generation=2)
     async with board.agent() as running:
 
@@ -48,7 +48,7 @@ async def update(folder: Path) -> None:
 
 async def check(folder: Path, how: str) -> None:
     """Everything comes to its right end; after a kill no byte came twice; none came that a delta saves."""
-    server = MemoryServer([ONE, TWO])
+    server = MemoryServer([ONE, TWO], deltas=DeltaDesk())
     board = Board(folder, server)
     board.assign(TWO, generation=2)
     async with board.agent() as running:

@@ -172,7 +172,7 @@ class MemoryServer:
     streams: list[tuple[str, int]] = field(default_factory=list)
     enrolled: dict[str, bytes] = field(default_factory=dict)
     enrolments: int = 0
-    deltas: DeltaDesk | None = field(default_factory=DeltaDesk)
+    deltas: DeltaDesk | None = None
     asked: list[tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
