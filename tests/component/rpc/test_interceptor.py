@@ -37,8 +37,8 @@ class FailingDelivery(delivery_pb2_grpc.DeliveryServiceServicer):
     async def GetManifest(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
         raise self._error
 
-    async def FetchBlob(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802, ARG002
-        yield delivery_pb2.FetchBlobResponse(data=b"first")
+    async def FetchBlobs(self, requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802, ARG002
+        yield delivery_pb2.FetchBlobsResponse(data=b"first")
         raise self._error
 
 
@@ -67,9 +67,9 @@ async def test_an_error_reaches_the_caller_as_it_is(error: Error) -> None:
 
 async def test_an_error_in_mid_stream_comes_after_what_was_sent() -> None:
     async with failing_server(IntegrityError("flipped")) as channel:
-        call = delivery_pb2_grpc.DeliveryServiceStub(channel).FetchBlob(delivery_pb2.FetchBlobRequest())
+        call = delivery_pb2_grpc.DeliveryServiceStub(channel).FetchBlobs()
         first = await call.read()
-        assert isinstance(first, delivery_pb2.FetchBlobResponse)
+        assert isinstance(first, delivery_pb2.FetchBlobsResponse)
         assert first.data == b"first"
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call.read()
