@@ -18,7 +18,10 @@ from device_agent.link.trouble import meant_by_code
 
 _NAMED_AT_ONCE: Final = 1024
 _NAMED_AHEAD: Final = 4096  # named and not ended; far below what a server lets wait
-_WORTH_A_WORD_BYTES: Final = 32 * 1024  # a server lets twice that be on its way, whatever the rate
+# What is worth a word at once, and how long less than that may wait for one: a server that hears every 5 ms
+# can judge the rate, and one word costs both ends about what sending 100 KiB does.
+_WORTH_A_WORD_BYTES: Final = 2 * 1024 * 1024
+_WAIT_SECONDS: Final = 0.005
 _Call = grpc.aio.StreamStreamCall[delivery_pb2.FetchBlobsRequest, delivery_pb2.FetchBlobsResponse]
 
 
@@ -60,28 +63,36 @@ class Conversation:
                 if not isinstance(answer, delivery_pb2.FetchBlobsResponse):
                     await self._ended_early()
                     return
-                yield self._checked(answer)
-                self._taken_bytes += len(answer.data)
+                chunk = self._checked(answer)
+                yield chunk
+                self._taken_bytes += len(chunk.data)
                 self._news.set()
         finally:
             talking.cancel()
             await asyncio.gather(talking, return_exceptions=True)
 
     def _checked(self, answer: delivery_pb2.FetchBlobsResponse) -> Chunk:
-        expected = (self._index, self._next_byte)
-        if answer.index != self._index or (answer.data and answer.offset_bytes != self._next_byte):
-            raise LinkError(f"The server sent {answer.index, answer.offset_bytes} where {expected} was due.")
-        if not answer.data and not answer.end:
+        """The message as a chunk; it is the one that is due.
+
+        Raises:
+            LinkError: It is not.
+        """
+        data = answer.data  # every look at this field copies it
+        index, offset_bytes = self._index, self._next_byte
+        if answer.index != index or (data and answer.offset_bytes != offset_bytes):
+            raise LinkError(
+                f"The server sent byte {answer.offset_bytes} of blob {answer.index}"
+                f" where byte {offset_bytes} of blob {index} was due."
+            )
+        if not data and not answer.end:
             raise LinkError("The server sent a message with nothing in it.")
-        offset_bytes = self._next_byte
-        self._next_byte += len(answer.data)
-        error = None
-        if answer.end:
-            if answer.error_code:
-                error = meant_by_code(answer.error_code, answer.error_detail)
-            self._index += 1
-            self._next_byte = self._wanted[self._index].offset_bytes if self._index < len(self._wanted) else 0
-        return Chunk(self._index - answer.end, answer.data, offset_bytes, answer.end, error)
+        if not answer.end:
+            self._next_byte += len(data)
+            return Chunk(index, data, offset_bytes, end=False)
+        self._index += 1
+        self._next_byte = self._wanted[self._index].offset_bytes if self._index < len(self._wanted) else 0
+        error = meant_by_code(answer.error_code, answer.error_detail) if answer.error_code else None
+        return Chunk(index, data, offset_bytes, end=True, error=error)
 
     async def _ended_early(self) -> None:
         code = await self._call.code()
@@ -97,17 +108,26 @@ class Conversation:
             while True:
                 await self._news.wait()
                 self._news.clear()
+                if 0 < self._untold_bytes < _WORTH_A_WORD_BYTES and not self._can_name:
+                    await asyncio.sleep(_WAIT_SECONDS)
                 word = self._word()
                 if word is not None:
                     await self._call.write(word)
-                    self._news.set()
+
+    @property
+    def _untold_bytes(self) -> int:
+        return self._taken_bytes - self._told_bytes
+
+    @property
+    def _can_name(self) -> bool:
+        ahead = self._named - self._index
+        return self._named < len(self._wanted) and ahead + _NAMED_AT_ONCE <= _NAMED_AHEAD
 
     def _word(self) -> delivery_pb2.FetchBlobsRequest | None:
         """The next message; None when there is nothing to say."""
-        names = _NAMED_AHEAD - (self._named - self._index)
-        some = list(islice(self._unnamed, min(names, _NAMED_AT_ONCE))) if names >= _NAMED_AT_ONCE else []
+        some = list(islice(self._unnamed, _NAMED_AT_ONCE)) if self._can_name else []
         self._named += len(some)
-        if not some and self._taken_bytes - self._told_bytes < _WORTH_A_WORD_BYTES:
+        if not some and not self._untold_bytes:
             return None
         self._told_bytes = self._taken_bytes
         return delivery_pb2.FetchBlobsRequest(

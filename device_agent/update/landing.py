@@ -118,7 +118,7 @@ class _Batch:
 
 
 def _write(store: Store, batch: _Batch) -> dict[str, IntegrityError]:
-    """Every byte of the batch is on the disk or counted; its complete blobs are durable, or named as wrong."""
+    """Every byte of the batch is on the disk or counted; complete blobs are durable, or named as wrong."""
     try:
         for digest in list(batch.data):
             _append(store, batch, digest)

@@ -1,4 +1,4 @@
-"""One stream of blobs into the store: each from the byte where the last try ended, held to its size and rate."""
+"""One stream of blobs into the store: each from where the last try ended, held to its size and a rate."""
 
 from __future__ import annotations
 

@@ -81,6 +81,10 @@ class ObjectBlobStore:
                 raise
         return empty_slice(offset_bytes, size_bytes)
 
+    def slice_at_once(self, digest: str, *, offset_bytes: int, limit_bytes: int) -> BlobSlice | None:  # noqa: ARG002
+        """None: nobody knows what an object store has in memory."""
+        return None
+
     def delete(self, digest: str) -> None:
         """The blob is not there."""
         try:

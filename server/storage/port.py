@@ -75,6 +75,12 @@ class BlobStore(Protocol):
             InvalidInputError: The offset lies outside the blob, or the limit allows nothing.
         """
 
+    def slice_at_once(self, digest: str, *, offset_bytes: int, limit_bytes: int) -> BlobSlice | None:
+        """What ``slice`` gives, where the bytes are in memory; None where a disk or another machine has them.
+
+        For an event loop, which must not wait. None as well for whatever ``slice`` would raise.
+        """
+
     def delete(self, digest: str) -> None:
         """The blob is not there; it need not have been."""
 

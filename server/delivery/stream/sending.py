@@ -19,7 +19,7 @@ _LEAST_BYTES_PER_SECOND: Final = 512
 
 
 class BlobStream:
-    """Many blobs to one device. Memory is bounded: two batches read ahead, one being read, one being sent.
+    """Many blobs to one device. Memory is bounded: a batch read ahead and one being sent.
 
     Args:
         shelf: Where blobs come from.

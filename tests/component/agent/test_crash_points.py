@@ -33,4 +33,4 @@ def test_at_any_point_nothing_is_lost_and_every_byte_is_counted(how: str, stride
         )
     assert done.returncode == 0, f"stride {stride}, offset {offset}: {done.stderr[-2000:]}"
     points, tried = map(int, done.stdout.split())
-    assert tried >= points // stride > 10
+    assert tried >= points // stride - 1 > 10

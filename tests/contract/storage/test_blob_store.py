@@ -137,3 +137,13 @@ def test_writers_at_once_agree_and_one_of_them_was_first(store: BlobStore) -> No
         news = list(pool.map(lambda _: store.put(digest, data), range(16)))
     assert news.count(True) == 1
     assert store.read(digest) == data
+
+
+def test_a_slice_at_once_is_the_slice_or_nothing(store: BlobStore) -> None:
+    digest = put(store, b"five!")
+    for offset_bytes, limit_bytes in ((0, 3), (2, 10), (4, 1)):
+        found = store.slice_at_once(digest, offset_bytes=offset_bytes, limit_bytes=limit_bytes)
+        expected = store.slice(digest, offset_bytes=offset_bytes, limit_bytes=limit_bytes)
+        assert found in {None, expected}
+    for name, offset_bytes in ((digest, 5), (digest, -1), (digest, 6), (MISSING, 0), ("../x", 0)):
+        assert store.slice_at_once(name, offset_bytes=offset_bytes, limit_bytes=10) is None
