@@ -44,7 +44,7 @@ class Fetching:
         return await asyncio.to_thread(self._registry.named_among, digests)
 
     async def read(self, places: Sequence[Place], *, limit_bytes: int) -> list[BlobSlice | Error]:
-        """What is at the first places; what is not in memory in one turn of a thread, however many they are."""
+        """What is at the first places; what is not in memory takes one turn of a thread."""
         found = self._at_once(places, limit_bytes)
         if found:
             return found

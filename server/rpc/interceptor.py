@@ -10,11 +10,12 @@ from typing import Any, Final, NoReturn
 
 import grpc
 
-from common.errors import Error
+from common.errors import Error, LinkError
 from common.rpc_status import to_status
 
 _OURS: Final = "/nestfleet."
 _WRITE_SECONDS: Final = 60.0
+_STATUS_SECONDS: Final = 1.0
 _HIDDEN: Final = "The server failed; its log says why."
 _log = logging.getLogger(__name__)
 
@@ -84,13 +85,19 @@ def _streaming(inner: Any, method: str, write_seconds: float) -> Any:
                     async with asyncio.timeout(write_seconds):
                         await context.write(response)
         except TimeoutError:
-            _log.info("%s: the peer read nothing for %.0f s and is cut", method, write_seconds)
-            # A status would queue up behind what is not read; a cancelled handler has its call reset.
-            raise asyncio.CancelledError from None
+            _log.info("%s: the peer reads nothing and is cut", method)
+            await _cut(context)
         except Exception as error:  # noqa: BLE001  # the last stop before the wire
             await _abort(context, error, method)
 
     return call
+
+
+async def _cut(context: grpc.aio.ServicerContext[Any, Any]) -> None:
+    """End a call whose peer does not read; the status waits behind what is not read, nobody here for it."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_STATUS_SECONDS):
+            await abort_with(context, LinkError("Nothing was read for too long."))
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception, method: str) -> NoReturn:

@@ -45,6 +45,11 @@ class BlobStream:
         self._over = False
         self._failure: Exception | None = None
 
+    @property
+    def ahead_bytes(self) -> int:
+        """Bytes that are sent, and not taken as far as the device has said."""
+        return self._window.ahead_bytes
+
     async def want(self, wanted: Sequence[tuple[str, int]]) -> None:
         """The device wants these, digest and first byte of each, after all others.
 
