@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import delete, exists, or_, select
 from sqlalchemy.orm import Session
 
@@ -57,6 +59,12 @@ def withdraw(session: Session, manifest_digest: str) -> None:
 def names_blob(session: Session, digest: str) -> bool:
     """Whether the blob is a delta."""
     return bool(digest) and bool(session.scalar(select(exists().where(DeltaRow.digest == digest))))
+
+
+def named_among(session: Session, digests: Collection[str]) -> frozenset[str]:
+    """Those of the digests that are deltas."""
+    query = select(DeltaRow.digest).where(DeltaRow.digest.in_(digests), DeltaRow.size_bytes > 0)
+    return frozenset(session.scalars(query.distinct()))
 
 
 def named_blobs(session: Session) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from sqlalchemy import delete, exists, func, select
@@ -153,6 +153,14 @@ def names_blob(session: Session, digest: str) -> bool:
     """Whether a version names the blob, or it is a delta between two."""
     named = select(exists().where(VersionBlobRow.digest == digest))
     return bool(session.scalar(named)) or deltas.names_blob(session, digest)
+
+
+def named_among(session: Session, digests: Collection[str]) -> frozenset[str]:
+    """Those of the digests that a version names, or that are deltas between two."""
+    named = session.scalars(
+        select(VersionBlobRow.digest).where(VersionBlobRow.digest.in_(digests)).distinct()
+    )
+    return frozenset(named) | deltas.named_among(session, digests)
 
 
 def named_blobs(session: Session) -> frozenset[str]:
