@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
 
 import obstore
 from obstore.exceptions import AlreadyExistsError
-from obstore.store import ObjectStore
+from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store
 
 from common.digest import is_digest, sha256_hex
-from common.errors import IntegrityError, InvalidInputError, NotFoundError
+from common.errors import IntegrityError, InvalidInputError
 from server.storage.failures import converted
 from server.storage.port import StoredBlob
 
@@ -26,10 +28,16 @@ Result = TypeVar("Result")
 
 
 class ObjectBlobStore:
-    """Blobs under ``aa/bb/DIGEST`` of one object store."""
+    """Blobs under ``aa/bb/DIGEST`` of one object store.
 
-    def __init__(self, store: ObjectStore) -> None:
+    Args:
+        store: Where they are.
+        signer: The same place under the address that signed URLs lead to; None where it cannot sign.
+    """
+
+    def __init__(self, store: ObjectStore, *, signer: AzureStore | GCSStore | S3Store | None = None) -> None:
         self._store = store
+        self._signer = signer
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="blob-reader")
 
     def put(self, digest: str, data: bytes) -> bool:
@@ -40,7 +48,7 @@ class ObjectBlobStore:
             raise IntegrityError(
                 f"Bytes for blob {digest[:12]} have another digest.", expected=digest, actual=actual
             )
-        with converted(digest):
+        with converted(digest, writing=True):
             try:
                 obstore.put(self._store, path, data, mode="create", use_multipart=False)
             except AlreadyExistsError:
@@ -87,11 +95,8 @@ class ObjectBlobStore:
 
     def delete(self, digest: str) -> None:
         """The blob is not there."""
-        try:
-            with converted(digest):
-                obstore.delete(self._store, blob_path(digest))
-        except NotFoundError:
-            return
+        with converted(digest, writing=True), suppress(FileNotFoundError):
+            obstore.delete(self._store, blob_path(digest))
 
     def list(self) -> Iterator[StoredBlob]:
         """Every blob; names that are no digest in its place are passed over."""
@@ -101,6 +106,14 @@ class ObjectBlobStore:
                     digest = meta["path"].rpartition("/")[2]
                     if is_digest(digest) and meta["path"] == blob_path(digest):
                         yield StoredBlob(digest, int(meta["size"]), _unix_ms(meta))
+
+    def sign(self, digests: Sequence[str], *, seconds: int) -> list[str]:
+        """A URL for each of the blobs, whether it is there or not; none where the store cannot sign."""
+        paths = [blob_path(digest) for digest in digests]
+        if self._signer is None or not paths:
+            return []
+        with converted(""):
+            return list(obstore.sign(self._signer, "GET", paths, timedelta(seconds=seconds)))
 
     def _range(self, path: str, start: int, end: int) -> bytes:
         with converted(path.rpartition("/")[2]):

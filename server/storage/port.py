@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,6 +37,7 @@ class BlobStore(Protocol):
         Raises:
             IntegrityError: The bytes do not have this digest; nothing was stored.
             CapacityError: The store is full.
+            ConfigError: The store can only be read, refuses the credentials, or is not there at all.
         """
 
     def size_bytes(self, digest: str) -> int:
@@ -62,6 +63,12 @@ class BlobStore(Protocol):
         Raises:
             NotFoundError: There is no such blob.
             InvalidInputError: The offset lies outside the blob, or a chunk has no bytes.
+        """
+
+    def sign(self, digests: Sequence[str], *, seconds: int) -> list[str]:
+        """URLs that give the blobs to whoever has them, for so long; in the order of the digests.
+
+        A blob need not be there. Nothing at all where the store cannot sign. Each URL is a secret.
         """
 
     def delete(self, digest: str) -> None:
