@@ -8,19 +8,21 @@ from typing import Any
 import grpc
 from nestfleet.v1 import delivery_pb2, delivery_pb2_grpc
 
-from common.digest import from_wire
+from common.digest import from_wire, to_wire
 from common.errors import ConflictError, InvalidInputError
 from server.delivery.enrol import Enrolment
 from server.delivery.fetch import Fetching, manifest_frame
+from server.delivery.urls import UrlSigning
 from server.rpc.interceptor import abort_with
 
 
 class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
     """Enrols devices and hands out manifests and blobs."""
 
-    def __init__(self, enrolment: Enrolment, fetching: Fetching) -> None:
+    def __init__(self, enrolment: Enrolment, fetching: Fetching, signing: UrlSigning) -> None:
         self._enrolment = enrolment
         self._fetching = fetching
+        self._signing = signing
 
     async def Enrol(
         self, request: delivery_pb2.EnrolRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -48,6 +50,22 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         manifest = await self._fetching.manifest(from_wire(request.digest))
         return delivery_pb2.GetManifestResponse(
             manifest_zstd=manifest_frame(manifest), manifest_size_bytes=len(manifest)
+        )
+
+    async def GetBlobUrls(
+        self,
+        request: delivery_pb2.GetBlobUrlsRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> delivery_pb2.GetBlobUrlsResponse:
+        """Where blobs can be had without passing through here."""
+        signed = await self._signing.urls([from_wire(digest) for digest in request.digests])
+        return delivery_pb2.GetBlobUrlsResponse(
+            urls=[
+                delivery_pb2.BlobUrl(
+                    digest=to_wire(one.digest), url=one.url, expires_unix_ms=one.expires_unix_ms
+                )
+                for one in signed
+            ]
         )
 
     async def FetchBlob(
