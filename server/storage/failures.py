@@ -44,14 +44,9 @@ def converted(digest: str, *, writing: bool = False) -> Iterator[None]:
 def _meant(error: BaseError | OSError, digest: str, *, writing: bool) -> Error:
     text = str(error)
     if isinstance(error, FileNotFoundError):
-        if writing or "NoSuchBucket" in text:
-            return ConfigError("The blob store has no such bucket.", advice="Make it, or correct blobs_url.")
-        return NotFoundError(f"The store holds no blob {digest[:12]}.")
-    if _numbered(error, _READ_ONLY):
-        return ConfigError(
-            "The blob store can only be read.", advice="Mount it for writing, then push again."
-        )
-    if isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError):
+        return _absence(digest, bucket=writing or "NoSuchBucket" in text)
+    refused = isinstance(error, PermissionDeniedError | UnauthenticatedError | PermissionError)
+    if refused or _numbered(error, _READ_ONLY):
         return _refusal(error, writing=writing)
     if _numbered(error, _FULL) or _INSUFFICIENT_STORAGE in text:
         return CapacityError(
@@ -65,11 +60,17 @@ def _meant(error: BaseError | OSError, digest: str, *, writing: bool) -> Error:
     return LinkError(f"The blob store failed: {_reason(error)}.", advice="Try again later.")
 
 
+def _absence(digest: str, *, bucket: bool) -> Error:
+    if bucket:
+        return ConfigError("The blob store has no such bucket.", advice="Make it, or correct blobs_url.")
+    return NotFoundError(f"The store holds no blob {digest[:12]}.")
+
+
 def _refusal(error: BaseError | OSError, *, writing: bool) -> ConfigError:
     if writing:
         return ConfigError(
             f"The blob store can only be read: {_reason(error)}.",
-            advice="Mount it for writing, or give the server's credentials the right to put and delete objects.",
+            advice="Mount it for writing, or let the server's credentials put and delete objects.",
         )
     return ConfigError(
         f"The blob store refuses access: {_reason(error)}.", advice="Check its URL, owner and credentials."
