@@ -25,6 +25,7 @@ from device_agent.inference.threads import limit_threads
 from device_agent.link.backoff import Backoff
 from device_agent.link.grpc_link import GrpcLink
 from device_agent.link.mqtt_link import MqttLink
+from device_agent.link.url_link import UrlLink
 from device_agent.residency.sensors import SystemMemory
 from device_agent.settings import Settings
 from device_agent.store.failures import disk_errors
@@ -54,7 +55,7 @@ async def _serve(settings: Settings, store: Store, server: GrpcLink) -> None:
     session_id = secrets.token_hex(8)
     device_id = store.state.record.device_id
     outside = Outside(
-        server=server,
+        server=UrlLink(server) if settings.signed_urls else server,
         control=MqttLink(device_id, session_id, Backoff()),
         load=ServedModel.load,
         memory=SystemMemory(),

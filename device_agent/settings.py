@@ -36,6 +36,7 @@ class Settings:
         download_limit_bytes_per_second: 0 for none.
         disk_reserve_bytes: Room on the disk that stays free.
         threads: Threads of one inference; 0 for as many as there are cores.
+        signed_urls: Whether blobs come straight from the object store where the server offers that.
         ready_file: Written once the endpoint answers: JSON with its URL and the device id.
         heartbeat_seconds: The state is reported at least so often.
         log_level: Least level that is logged to stderr.
@@ -52,6 +53,7 @@ class Settings:
     download_limit_bytes_per_second: int = 0
     disk_reserve_bytes: int = 32 * _MIB
     threads: int = 0
+    signed_urls: bool = True
     ready_file: Path | None = None
     heartbeat_seconds: float = 30.0
     log_level: str = "info"
@@ -100,6 +102,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _shown(default: object) -> str:
+    if isinstance(default, bool):
+        return "yes" if default else "no"
     return format_bytes(default) if isinstance(default, int) else str(default)
 
 
@@ -138,6 +142,14 @@ def _count(value: object) -> int:
     if not text.isascii() or not text.isdigit() or int(text[:5]) > 1024:  # noqa: PLR2004
         raise ConfigError(f"{text[:80]!r} is no count from 0 to 1024.")
     return int(text)
+
+
+def _yes(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value not in {"yes", "no"}:
+        raise ConfigError(f"{value!r:.80} is neither yes nor no.")
+    return value == "yes"
 
 
 def _seconds(value: object) -> float:
@@ -190,6 +202,7 @@ _HELP: Final[Mapping[str, tuple[str, str]]] = {
     "download_limit_bytes_per_second": ("SIZE", "bandwidth that downloads may take; else no limit"),
     "disk_reserve_bytes": ("SIZE", "room on the disk that stays free"),
     "threads": ("COUNT", "threads of one inference; else one per core"),
+    "signed_urls": ("yes|no", "blobs straight from the object store, where the server offers that"),
     "ready_file": ("FILE", "written once the endpoint answers: JSON with its URL and the device id"),
     "heartbeat_seconds": ("SECONDS", "the state is reported at least so often"),
     "log_level": ("LEVEL", "debug, info, warning or error"),
@@ -207,6 +220,7 @@ _READ: Final[Mapping[str, Callable[[object], Any]]] = {
     "download_limit_bytes_per_second": _size,
     "disk_reserve_bytes": _size,
     "threads": _count,
+    "signed_urls": _yes,
     "ready_file": _path,
     "heartbeat_seconds": _seconds,
     "log_level": _log_level,

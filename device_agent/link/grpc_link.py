@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -71,6 +71,12 @@ class GrpcLink:
         request = delivery_pb2.GetManifestRequest(digest=to_wire(digest))
         answer = await self._ask(self._stub.GetManifest(request, timeout=self._call_seconds))
         return answer.manifest_zstd
+
+    async def blob_urls(self, digests: Sequence[str]) -> dict[str, str]:
+        """URLs by digest, where the server offers any; each is a secret."""
+        request = delivery_pb2.GetBlobUrlsRequest(digests=[to_wire(digest) for digest in digests])
+        answer = await self._ask(self._stub.GetBlobUrls(request, timeout=self._call_seconds))
+        return {one.digest.hex(): one.url for one in answer.urls}
 
     async def blob(self, digest: str, *, offset_bytes: int) -> AsyncGenerator[bytes, None]:
         """The bytes of a blob from an offset on; the call ends with the generator."""

@@ -107,13 +107,13 @@ class ObjectBlobStore:
                     if is_digest(digest) and meta["path"] == blob_path(digest):
                         yield StoredBlob(digest, int(meta["size"]), _unix_ms(meta))
 
-    def sign(self, digests: Sequence[str], *, seconds: int) -> list[str]:
+    def sign(self, digests: Sequence[str], *, seconds: int) -> Sequence[str]:
         """A URL for each of the blobs, whether it is there or not; none where the store cannot sign."""
         paths = [blob_path(digest) for digest in digests]
         if self._signer is None or not paths:
             return []
         with converted(""):
-            return list(obstore.sign(self._signer, "GET", paths, timedelta(seconds=seconds)))
+            return obstore.sign(self._signer, "GET", paths, timedelta(seconds=seconds))
 
     def _range(self, path: str, start: int, end: int) -> bytes:
         with converted(path.rpartition("/")[2]):

@@ -65,7 +65,7 @@ class BlobStore(Protocol):
             InvalidInputError: The offset lies outside the blob, or a chunk has no bytes.
         """
 
-    def sign(self, digests: Sequence[str], *, seconds: int) -> list[str]:
+    def sign(self, digests: Sequence[str], *, seconds: int) -> Sequence[str]:
         """URLs that give the blobs to whoever has them, for so long; in the order of the digests.
 
         A blob need not be there. Nothing at all where the store cannot sign. Each URL is a secret.

@@ -37,6 +37,7 @@ def test_every_setting_can_be_read() -> None:
         "download_limit_bytes_per_second": "64KiB",
         "disk_reserve_bytes": 0,
         "threads": 2,
+        "signed_urls": "no",
         "ready_file": "ready.json",
         "heartbeat_seconds": 0.5,
         "log_level": "debug",
@@ -46,6 +47,7 @@ def test_every_setting_can_be_read() -> None:
     assert settings.reserve_bytes == 1536
     assert settings.ready_file == Path.cwd() / "ready.json"
     assert settings.heartbeat_seconds == 0.5
+    assert settings.signed_urls is False
 
 
 @pytest.mark.parametrize(
@@ -64,6 +66,7 @@ def test_every_setting_can_be_read() -> None:
         ("broker_url", "http://x"),
         ("log_level", "loud"),
         ("store_dir", 7),
+        ("signed_urls", "maybe"),
     ],
 )
 def test_a_wrong_value_is_named(name: str, value: object) -> None:
