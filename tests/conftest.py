@@ -1,4 +1,4 @@
-"""Settings of every test run, and the S3-compatible store that many tests share."""
+"""Settings of every test run, and the stores that many tests share: S3-compatible, PostgreSQL."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests.support import moto
+from tests.support import moto, postgres
 
 # The same examples in every run, so that a failure is never luck; HYPOTHESIS_PROFILE=explore seeks new ones.
 # No deadline for an example: how fast a shared machine is, is no property of the code.
@@ -33,3 +33,13 @@ def s3_url(moto_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     for name, value in moto.CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     return moto.make_bucket(moto_endpoint, f"nestfleet-test-{next(_NUMBERS)}", "some/blobs")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """The conninfo of a PostgreSQL server that is there while the tests run."""
+    reason = postgres.unavailable_because()
+    if reason:
+        pytest.skip(reason)
+    with postgres.running() as conninfo:
+        yield conninfo

@@ -33,7 +33,7 @@ def assign(
         InvalidInputError: The version does not have that level.
         ConflictError: A device has proven a newer version, and older ones are not allowed.
     """
-    wanted = versions.find(session, model, version, lock=True)
+    wanted = versions.find(session, model, version, hold=True)
     if max_level and max_level not in wanted.levels:
         levels = ", ".join(str(level) for level in wanted.levels)
         raise InvalidInputError(

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
 
 import obstore
-from obstore.exceptions import AlreadyExistsError
+from obstore.exceptions import AlreadyExistsError, PermissionDeniedError
 from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store
 
 from common.digest import is_digest, sha256_hex
@@ -49,6 +49,9 @@ class ObjectBlobStore:
                 f"Bytes for blob {digest[:12]} have another digest.", expected=digest, actual=actual
             )
         with converted(digest, writing=True):
+            if self._is_there(path):
+                self._renew(path, data)
+                return False
             try:
                 obstore.put(self._store, path, data, mode="create", use_multipart=False)
             except AlreadyExistsError:
@@ -114,6 +117,14 @@ class ObjectBlobStore:
             return []
         with converted(""):
             return obstore.sign(self._signer, "GET", paths, timedelta(seconds=seconds))
+
+    def _is_there(self, path: str) -> bool:
+        """Asked first, as a refusal costs an upload; without the right to list, S3 refuses to say no."""
+        try:
+            obstore.head(self._store, path)
+        except (FileNotFoundError, PermissionDeniedError):
+            return False
+        return True
 
     def _range(self, path: str, start: int, end: int) -> bytes:
         with converted(path.rpartition("/")[2]):
