@@ -76,8 +76,8 @@ class Fault:
     def concerns(self, request: Request) -> bool:
         return request.method == "GET"
 
-    def asked(self, request: Request) -> Request:
-        """The request as it goes on to the store."""
+    def asked(self, request: Request) -> Request | None:
+        """The request as it goes on to the store; None: the store hears nothing of it."""
         return request
 
     def spoilt(self, answer: Answer) -> Answer:
@@ -95,7 +95,10 @@ class Answering(Fault):
     def concerns(self, request: Request) -> bool:  # noqa: ARG002  every one
         return True
 
-    def spoilt(self, answer: Answer) -> Answer:  # noqa: ARG002  whatever it was
+    def asked(self, request: Request) -> Request | None:  # noqa: ARG002  whatever it is
+        return None
+
+    def spoilt(self, answer: Answer) -> Answer:  # noqa: ARG002  there is none
         # What S3 says too: a redirect that somebody might follow.
         headers = {"location": "http://127.0.0.1:1/elsewhere"} if 300 <= self._status < 400 else {}
         return Answer(self._status, headers, b"<Error><Code>AsTold</Code></Error>")
@@ -178,7 +181,7 @@ class Silent(Fault):
 class IgnoringRanges(Fault):
     """Every body begins at the first byte."""
 
-    def asked(self, request: Request) -> Request:
+    def asked(self, request: Request) -> Request | None:
         headers = {name: value for name, value in request.headers.items() if name != "range"}
         return replace(request, headers=headers)
 
@@ -186,7 +189,7 @@ class IgnoringRanges(Fault):
 class ShiftingRanges(Fault):
     """The bytes are not those that were asked for."""
 
-    def asked(self, request: Request) -> Request:
+    def asked(self, request: Request) -> Request | None:
         return replace(request, headers=request.headers | {"range": "bytes=0-9"})
 
 
@@ -251,7 +254,8 @@ async def _exchange(
     request = await _read(reader)
     proxy.seen.append(request)
     fault = proxy.fault if proxy.fault.hits(request) else Fault()
-    answer = fault.spoilt(await _forwarded(store, fault.asked(request)))
+    going_on = fault.asked(request)
+    answer = fault.spoilt(await _forwarded(store, going_on) if going_on else Answer(500))
     if answer.silent:
         await asyncio.Event().wait()
     return await _write(writer, request, answer)
