@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -100,7 +101,7 @@ def deadlocks(url: str) -> int:
         return int(connection.execute(query).fetchone()[0])  # type: ignore[index]
 
 
-def connected(url: str) -> psycopg.Connection[tuple[object, ...]]:
+def connected(url: str) -> psycopg.Connection[tuple[Any, ...]]:
     return psycopg.connect(url.replace("postgresql+psycopg://", "postgresql://"), autocommit=True)
 
 
