@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from common.clock import Clock, SystemClock
 from common.names import check_name
@@ -96,6 +96,10 @@ class Registry:
     def names_blob(self, digest: str) -> bool:
         """Whether a version names the blob."""
         return self._database.read(lambda session: versions.names_blob(session, digest))
+
+    def named_among(self, digests: Collection[str]) -> frozenset[str]:
+        """Those of the blobs that a version names; one query for at most 1024 of them."""
+        return self._database.read(lambda session: versions.named_among(session, digests))
 
     def named_blobs(self) -> frozenset[str]:
         """Every blob that a version names."""

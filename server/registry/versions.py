@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from sqlalchemy import delete, exists, func, select
@@ -150,6 +150,13 @@ def withdraw(session: Session, model: str, version: int) -> None:
 def names_blob(session: Session, digest: str) -> bool:
     """Whether a version names the blob."""
     return bool(session.scalar(select(exists().where(VersionBlobRow.digest == digest))))
+
+
+def named_among(session: Session, digests: Collection[str]) -> frozenset[str]:
+    """Those of the digests that a version names."""
+    return frozenset(
+        session.scalars(select(VersionBlobRow.digest).where(VersionBlobRow.digest.in_(digests)).distinct())
+    )
 
 
 def named_blobs(session: Session) -> frozenset[str]:
