@@ -22,6 +22,7 @@ from device_agent.inference.http import create_http_app
 from device_agent.inference.http_server import serve_http
 from device_agent.inference.served import ServedModel
 from device_agent.inference.threads import limit_threads
+from device_agent.inference.warm_up import warm_up
 from device_agent.link.backoff import Backoff
 from device_agent.link.grpc_link import GrpcLink
 from device_agent.link.mqtt_link import MqttLink
@@ -44,11 +45,13 @@ async def run_agent(settings: Settings) -> None:
     """
     limit_threads(settings.threads)
     store = Store.open(settings.store_dir, settings.device_id)
+    warming = warm_up()
     try:
         async with GrpcLink(settings.server) as server:
             await _serve(settings, store, server)
     finally:
         store.close()
+        warming.join()  # an interpreter that ends meanwhile makes the import fail
 
 
 async def _serve(settings: Settings, store: Store, server: GrpcLink) -> None:

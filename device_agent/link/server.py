@@ -56,14 +56,6 @@ class ServerLink(Protocol):
             LinkError: The server is away.
         """
 
-    def blob(self, digest: str, *, offset_bytes: int) -> AsyncGenerator[bytes, None]:
-        """The bytes of a blob from an offset on, not verified; may end early or never.
-
-        Raises:
-            NotFoundError: No version names it.
-            LinkError: The server is away, or the stream broke.
-        """
-
     def blobs(self, wanted: Sequence[Wanted]) -> AsyncGenerator[Chunk, None]:
         """Many blobs on one stream, in the order given; not verified, may end early or never.
 

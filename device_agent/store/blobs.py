@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from common.digest import is_digest, sha256_hex
 from common.errors import IntegrityError, NotFoundError
-from common.files import move_into_place
+from common.files import fsync_folder
 from common.manifest import BlobRef
 from device_agent.store.failures import disk_errors
 from device_agent.store.listing import digest_sizes
@@ -89,29 +90,44 @@ class BlobFolder:
             finally:
                 os.close(handle)
 
-    def finish(self, ref: BlobRef) -> None:
-        """The partial blob is whole, verified, synced and named; done again where a last time broke off.
+    def finish(self, refs: Sequence[BlobRef]) -> dict[str, IntegrityError]:
+        """The partial blobs are whole, verified, synced and named; again where a last time broke off.
+
+        Returns:
+            Digest to what is the matter, for those whose bytes are not what ``refs`` name; they are gone.
 
         Raises:
-            IntegrityError: Its bytes are not what ``ref`` names; they are gone.
-            CapacityError: The disk fails.
+            CapacityError: The disk fails; those that got their names are found by the next try.
         """
-        path, whole = self._path(self._partial, ref.digest), self._path(self._whole, ref.digest)
+        wrong: dict[str, IntegrityError] = {}
         with disk_errors():
-            if not path.exists() and whole.exists():
-                path = whole
-            data = path.read_bytes()
+            for ref in refs:
+                error = self._finish(ref)
+                if error is not None:
+                    wrong[ref.digest] = error
+            if len(wrong) < len(refs):
+                fsync_folder(self._whole)
+        self._present |= {ref.digest for ref in refs if ref.digest not in wrong}
+        return wrong
+
+    def _finish(self, ref: BlobRef) -> IntegrityError | None:
+        path, whole = self._path(self._partial, ref.digest), self._path(self._whole, ref.digest)
+        if not path.exists() and whole.exists():
+            path = whole
+        with path.open("rb") as file:
+            data = file.read()
             actual = sha256_hex(data)
-            if actual != ref.digest or len(data) != ref.size_bytes:
-                path.unlink()
-                raise IntegrityError(
-                    f"Blob {ref.digest[:12]} arrived with other content than its name says.",
-                    expected=ref.digest,
-                    actual=actual,
-                    advice="Look for a fault on the way, or push the version again.",
-                )
-            move_into_place(path, whole)
-        self._present.add(ref.digest)
+            if actual == ref.digest and len(data) == ref.size_bytes:
+                os.fsync(file.fileno())
+                path.replace(whole)
+                return None
+        path.unlink()
+        return IntegrityError(
+            f"Blob {ref.digest[:12]} arrived with other content than its name says.",
+            expected=ref.digest,
+            actual=actual,
+            advice="Look for a fault on the way, or push the version again.",
+        )
 
     def verify(self, ref: BlobRef) -> bool:
         """Whether a whole blob still is what its name says; a size that a manifest makes up is no rot."""

@@ -109,17 +109,11 @@ class Ledger:
                 self._db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
             self.ledger_id: str = self._db.execute("SELECT id FROM ledger").fetchone()[0]
 
-    def expect(self, model: str, version: int, item: Item) -> None:
-        """The item is attributed to a version, durably; the first attribution of an item stays."""
+    def expect(self, model: str, version: int, *items: Item) -> None:
+        """The items are attributed to a version, durably; the first attribution of an item stays."""
         with self._using, database_errors(), self._db:
-            known = self._db.execute("SELECT 1 FROM items WHERE digest = ?", (item.digest,)).fetchone()
-            if known is None:
-                kind = self._attribute(model, version, item.kind)
-                self._db.execute(
-                    "INSERT INTO items (digest, model, version, kind, level, size_bytes, changed)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (item.digest, model, version, kind, item.level, item.size_bytes, _now()),
-                )
+            for item in items:
+                self._expect(model, version, item)
 
     def observe(self, digest: str, on_disk_bytes: int) -> None:
         """The item has so many bytes on disk. Kept in memory until ``commit``, or the next start's look."""
@@ -179,6 +173,16 @@ class Ledger:
         with self._using, database_errors():
             self._db.commit()
             self._db.close()
+
+    def _expect(self, model: str, version: int, item: Item) -> None:
+        known = self._db.execute("SELECT 1 FROM items WHERE digest = ?", (item.digest,)).fetchone()
+        if known is None:
+            kind = self._attribute(model, version, item.kind)
+            self._db.execute(
+                "INSERT INTO items (digest, model, version, kind, level, size_bytes, changed)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (item.digest, model, version, kind, item.level, item.size_bytes, _now()),
+            )
 
     def _attribute(self, model: str, version: int, kind: Kind) -> Kind:
         if kind is Kind.METADATA:

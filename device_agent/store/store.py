@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from common.errors import IntegrityError
@@ -86,10 +86,10 @@ class Store:
         """Bytes were received that nobody can use."""
         self.ledger.waste(digest, count_bytes)
 
-    def expect(self, release: Release, item: Item) -> int:
-        """A blob is about to be received; the bytes of it that are here already."""
-        self.ledger.expect(release.model, release.version, item)
-        return self.blobs.size_bytes(item.digest)
+    def expect(self, release: Release, items: Sequence[Item]) -> dict[str, int]:
+        """Blobs are about to be received; digest to the bytes of each that are here already."""
+        self.ledger.expect(release.model, release.version, *items)
+        return {item.digest: self.blobs.size_bytes(item.digest) for item in items}
 
     def append(self, digest: str, data: bytes) -> int:
         """The blob has the bytes at its end; its size now.
@@ -102,16 +102,21 @@ class Store:
         finally:
             self.ledger.observe(digest, self.blobs.size_bytes(digest))
 
-    def finish(self, ref: BlobRef) -> None:
-        """The blob is whole and verified.
+    def finish(self, refs: Sequence[BlobRef]) -> dict[str, IntegrityError]:
+        """The blobs are whole, verified and durable.
+
+        Returns:
+            Digest to what is the matter, for those whose bytes are not what their names say; they are gone.
 
         Raises:
-            IntegrityError: Its bytes are not what its name says; they are gone.
+            CapacityError: The disk fails.
         """
         try:
-            self.blobs.finish(ref)
+            return self.blobs.finish(refs)
         finally:
-            self._note(ref.digest, self.blobs.size_bytes(ref.digest))
+            for ref in refs:
+                self.ledger.observe(ref.digest, self.blobs.size_bytes(ref.digest))
+            self.ledger.commit()
 
     def settle(self) -> None:
         """What was received so far is durable in the ledger."""

@@ -10,7 +10,6 @@ import grpc
 from nestfleet.v1 import (
     catalog_pb2,
     catalog_pb2_grpc,
-    delivery_pb2,
     delivery_pb2_grpc,
     fleet_pb2,
     fleet_pb2_grpc,
@@ -21,6 +20,7 @@ from common.blob_codec import decode_bytes, decompress
 from common.channel import MAX_MANIFEST_BYTES
 from common.errors import IntegrityError
 from common.manifest import BlobRef, Manifest
+from server.client.blob import fetch
 from server.client.connection import CALL_SECONDS, DEFAULT_SERVER, Connection
 
 _COLLECT_SECONDS: Final = 900.0
@@ -84,18 +84,11 @@ class FleetClient:
         Raises:
             IntegrityError: They are not what ``ref`` names.
         """
-        request = delivery_pb2.FetchBlobRequest(digest=digest.to_wire(ref.digest))
-        received = bytearray()
         try:
-            stream = self._delivery.FetchBlob(request, timeout=CALL_SECONDS)
-            for part in stream:
-                received += part.data
-                if len(received) > ref.size_bytes:
-                    stream.cancel()
-                    break
+            received = fetch(self._delivery, ref.digest, limit_bytes=ref.size_bytes, seconds=CALL_SECONDS)
         except grpc.RpcError as error:
             raise self._connection.meant_by(error) from error
-        return bytes(decode_bytes(bytes(received), ref))
+        return bytes(decode_bytes(received, ref))
 
     def list_devices(self) -> Sequence[fleet_pb2.Device]:
         """Every enrolled device with its last report."""

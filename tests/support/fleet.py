@@ -29,6 +29,7 @@ from device_agent.agent import Agent, Outside
 from device_agent.inference.answering import Answer, TensorSpec
 from device_agent.link.backoff import Backoff
 from device_agent.link.control import Listener
+from device_agent.link.server import Chunk, Wanted
 from device_agent.residency.block_loader import ReadBlob
 from device_agent.residency.pager import Pager, PageReport
 from device_agent.residency.policy import total_bytes
@@ -135,7 +136,7 @@ class MemoryServer:
         endless: Digests whose streams never end.
         gate: Streams wait at each chunk while it is closed.
         sent: Digest to bytes handed over so far.
-        streams: Digest and offset of every stream that was asked for.
+        streams: Digest and offset of every blob whose turn came on a stream.
     """
 
     versions: list[TestVersion] = field(default_factory=list)
@@ -172,23 +173,39 @@ class MemoryServer:
                 return frame
         raise NotFoundError("No version has this manifest.")
 
-    async def blob(self, digest: str, *, offset_bytes: int) -> AsyncGenerator[bytes, None]:
+    async def blobs(self, wanted: Sequence[Wanted]) -> AsyncGenerator[Chunk, None]:
         self._check()
-        self.streams.append((digest, offset_bytes))
-        data = self._data(digest)
+        left = self.cuts.pop(0) if self.cuts else 1 << 40
+        for index, blob in enumerate(wanted):
+            self.streams.append((blob.digest, blob.offset_bytes))
+            async for chunk in self._chunks(index, blob):
+                data = chunk.data[:left]
+                left -= len(data)
+                self.sent[blob.digest] += len(data)
+                if data or not chunk.data:
+                    yield replace(chunk, data=data, end=chunk.end and data == chunk.data)
+                if data != chunk.data:
+                    raise LinkError("The stream broke.")
+
+    async def _chunks(self, index: int, blob: Wanted) -> AsyncIterator[Chunk]:
+        digest, position = blob.digest, blob.offset_bytes
+        try:
+            data = self._data(digest)
+        except NotFoundError as error:
+            yield Chunk(index, b"", position, end=True, error=error)
+            return
         whole = self._spoilt(digest, data)[: self.short.get(digest, len(data))]
         whole += b"?" * self.excess.get(digest, 0)
-        position = offset_bytes
-        end = position + self.cuts.pop(0) if self.cuts else len(whole) + (1 << 30)
-        while position < len(whole) or digest in self.endless:
+        endless = digest in self.endless
+        while True:
             await self.gate.wait()
             self._check()
-            chunk = (whole[position : position + CHUNK_BYTES] or b"?" * CHUNK_BYTES)[: end - position]
-            if not chunk:
-                raise LinkError("The stream broke.")
-            self.sent[digest] += len(chunk)
+            chunk = whole[position : position + CHUNK_BYTES] or b"?" * CHUNK_BYTES * endless
+            end = position + len(chunk) >= len(whole) and not endless
+            yield Chunk(index, chunk, position, end)
             position += len(chunk)
-            yield chunk
+            if end:
+                return
 
     def _data(self, digest: str) -> bytes:
         for version in self.versions:
