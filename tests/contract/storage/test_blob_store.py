@@ -134,7 +134,6 @@ def test_writers_at_once_agree_and_one_of_them_was_first(store: BlobStore) -> No
     assert store.read(digest) == data
 
 
-<<<<<<< HEAD
 def test_signed_urls_give_the_blobs_from_any_byte_where_the_store_can_sign(store: BlobStore) -> None:
     data = b"weights" * 1000
     digests = [put(store, data), MISSING]
@@ -151,7 +150,8 @@ def test_only_digests_are_signed_and_nothing_is_for_none(store: BlobStore) -> No
     with pytest.raises(InvalidInputError):
         store.sign(["../../etc/passwd"], seconds=60)
     assert store.sign([], seconds=60) == []
-=======
+
+
 def test_a_slice_at_once_is_the_slice_or_nothing(store: BlobStore) -> None:
     digest = put(store, b"five!")
     for offset_bytes, limit_bytes in ((0, 3), (2, 10), (4, 1)):
@@ -160,4 +160,3 @@ def test_a_slice_at_once_is_the_slice_or_nothing(store: BlobStore) -> None:
         assert found in {None, expected}
     for name, offset_bytes in ((digest, 5), (digest, -1), (digest, 6), (MISSING, 0), ("../x", 0)):
         assert store.slice_at_once(name, offset_bytes=offset_bytes, limit_bytes=10) is None
->>>>>>> integ
