@@ -20,10 +20,11 @@ from common.errors import (
 from common.manifest import Manifest
 from device_agent.blocking import run_blocking
 from device_agent.link.backoff import Backoff
-from device_agent.store.records import Failure, Goal, Release
+from device_agent.store.records import Goal, Release
 from device_agent.store.store import Store
 from device_agent.update.activation import Activation
 from device_agent.update.budget import Budget
+from device_agent.update.faults import Faults
 from device_agent.update.fetch_plan import has_base, missing_blobs, wanted_blobs
 from device_agent.update.fetcher import Fetcher
 from device_agent.update.goal_intake import GoalIntake
@@ -40,10 +41,8 @@ from device_agent.update.machine import (
     next_step,
 )
 from device_agent.update.paging import Paging
-from device_agent.update.progress import Phase, Progress, fault_of
+from device_agent.update.progress import Phase, Progress
 
-_CAPACITY_FIRST_SECONDS: Final = 15.0
-_CAPACITY_LONGEST_SECONDS: Final = 600.0
 _AT_ONCE: Final = 0.0
 _WHEN_WOKEN: Final = math.inf
 _log = logging.getLogger(__name__)
@@ -79,15 +78,12 @@ class Updater:
         self._budget = budget
         self._progress = progress
         self._backoff = backoff
-        self._capacity_backoff = Backoff(
-            first_seconds=_CAPACITY_FIRST_SECONDS, longest_seconds=_CAPACITY_LONGEST_SECONDS
-        )
         self._on_change = on_change
         self._activation = Activation(store, keeper, budget)
+        self._faults = Faults(store, keeper, self._activation, progress)
         self._paging = Paging(store, keeper, self._activation, progress)
         self._intake = GoalIntake(store, keeper)
         self._wake = asyncio.Event()
-        self._given_up: frozenset[str] = frozenset()
         self._manifests: dict[str, Manifest] = {}
         self._budget_bytes = budget.bytes
         self._ledger_changes = store.ledger.changes
@@ -109,10 +105,10 @@ class Updater:
                 wait_seconds = await self._turn()
             except CapacityError as error:
                 _log.error("%s", error)
-                wait_seconds = self._capacity_backoff.next_seconds()
+                wait_seconds = self._faults.room.next_seconds()
             except Exception:  # noqa: BLE001  # what answers must go on answering
                 _log.exception("An update step failed in an unforeseen way")
-                wait_seconds = self._capacity_backoff.next_seconds()
+                wait_seconds = self._faults.room.next_seconds()
             self._on_change()
             if wait_seconds:
                 await self._rest(wait_seconds)
@@ -123,7 +119,7 @@ class Updater:
         await self._paging.remember_level()
         step = next_step(await self._situation())
         wait_seconds = await self._take(step)
-        return wait_seconds if heard else min(wait_seconds, self._capacity_backoff.next_seconds())
+        return wait_seconds if heard else min(wait_seconds, self._faults.room.next_seconds())
 
     async def _heard(self) -> bool:
         try:
@@ -151,14 +147,7 @@ class Updater:
             self._progress.clear()
         if another or self._budget.bytes != self._budget_bytes:
             self._budget_bytes = self._budget.bytes
-            self._try_again()
-
-    def _try_again(self) -> None:
-        self._given_up = frozenset()
-        self._keeper.highest_level = 0
-        running = self._keeper.running
-        if running is not None:
-            self._keeper.forget_tests_above(min(running.levels, default=0))
+            self._faults.forgive()
 
     async def _situation(self) -> Situation:
         record = self._store.state.record
@@ -170,7 +159,7 @@ class Updater:
             running=self._keeper.running,
             manifest=lambda release: self._manifests.get(release.manifest_digest),
             has=self._store.blobs.has,
-            given_up=self._given_up,
+            given_up=self._faults.given_up,
             budget_bytes=self._budget.bytes,
         )
 
@@ -198,18 +187,14 @@ class Updater:
             self._progress.enter(Phase.WAITING)
             return self._backoff.next_seconds()
         except CapacityError as error:
-            return await self._short_of_room(step, error)
+            return await self._faults.short_of_room(step, error)
 
     async def _dispatch(self, step: Step) -> float:
         match step:
             case Hold():
                 return await self._hold()
             case Refuse():
-                detail = ConflictError(
-                    f"{step.goal.release} is older than version {step.newest}, which has been proven here.",
-                    advice="Assign it with --allow-older to go back.",
-                )
-                return await self._fail(step.goal.release, detail)
+                return await self._faults.refuse(step)
             case FetchManifest():
                 return await self._fetch_manifest(step)
             case FetchBlobs():
@@ -218,7 +203,7 @@ class Updater:
                 return await self._activate(step)
             case Page():
                 if await self._paging.page(step):
-                    self._all_well()
+                    self._faults.all_well()
                 return _AT_ONCE
 
     async def _hold(self) -> float:
@@ -228,26 +213,12 @@ class Updater:
         self._progress.enter(Phase.FAILED if failed or self._progress.fault else Phase.IDLE)
         return _WHEN_WOKEN
 
-    async def _fail(self, release: Release, error: Error) -> float:
-        """The goal is not tried again until the server states another; what runs keeps running."""
-        _log.error("%s is not taken: %s", release, error)
-        goal = self._store.state.record.goal
-        if goal is None or goal.release != release:
-            self._given_up |= {release.manifest_digest}
-            self._progress.blame(release, error)
-            return _AT_ONCE
-        fault = fault_of(release, error)
-        failure = Failure(goal.generation, release, fault.code, fault.detail)
-        await self._store.state.change(failure=failure)
-        self._progress.clear()
-        return _AT_ONCE
-
     async def _fetch_manifest(self, step: FetchManifest) -> float:
         self._progress.enter(Phase.FETCHING)
         try:
             await self._unless_overtaken(step, self._fetcher.manifest(step.release))
         except (NotFoundError, IntegrityError, InvalidInputError, ConflictError) as error:
-            return await self._fail(step.release, error)
+            return await self._faults.fail(step.release, error)
         self._backoff.reset()
         return _AT_ONCE
 
@@ -259,24 +230,16 @@ class Updater:
         plan = [
             (item, ref)
             for item, ref in missing_blobs(step.manifest, step.stage, has)
-            if item.digest not in self._given_up
+            if item.digest not in self._faults.given_up
         ]
         self._progress.enter(Phase.FETCHING)
         try:
             await self._unless_overtaken(step, self._fetcher.blobs(step.release, plan))
         except (NotFoundError, IntegrityError, InvalidInputError, ConflictError) as error:
-            return await self._cannot_have(step, error)
+            return await self._faults.cannot_have(step, error)
         self._backoff.reset()
-        self._capacity_backoff.reset()
-        self._all_well()
-        return _AT_ONCE
-
-    async def _cannot_have(self, step: FetchBlobs, error: Error) -> float:
-        if step.update:
-            return await self._fail(step.release, error)
-        missing = missing_blobs(step.manifest, step.stage, self._store.blobs.has)
-        self._given_up |= {item.digest for item, _ in missing}
-        self._progress.blame(step.release, error)
+        self._faults.room.reset()
+        self._faults.all_well()
         return _AT_ONCE
 
     async def _unless_overtaken(self, step: Step, work: Coroutine[Any, Any, object]) -> None:
@@ -306,7 +269,7 @@ class Updater:
         except CapacityError:
             raise
         except Error as error:
-            return await self._fail(release, error)
+            return await self._faults.fail(release, error)
         running = self._keeper.running
         if running is not None and running.installed.release == release:
             _log.info("%s runs", release)
@@ -315,39 +278,3 @@ class Updater:
             self._on_change()
             await self._activation.tidy()
         return _AT_ONCE
-
-    def _all_well(self) -> None:
-        if not self._given_up and not self._keeper.highest_level:
-            self._progress.clear()
-
-    async def _short_of_room(self, step: Step, error: CapacityError) -> float:
-        """Old things go first, the way back last; then wait for room."""
-        running = self._keeper.running
-        release = _release_of(step) or (running.installed.release if running else None)
-        if isinstance(step, FetchBlobs) and await self._made_room(step):
-            return _AT_ONCE
-        _log.error("%s", error)
-        if release is not None:
-            self._progress.blame(release, error)
-        self._progress.enter(Phase.FAILED)
-        return self._capacity_backoff.next_seconds()
-
-    async def _made_room(self, step: FetchBlobs) -> bool:
-        try:
-            if await self._activation.tidy():
-                return True
-            return step.update and await self._activation.tidy(keep_previous=False) > 0
-        except CapacityError as error:
-            _log.warning("Tidying up fails: %s", error)
-            return False
-
-
-def _release_of(step: Step) -> Release | None:
-    match step:
-        case FetchManifest() | FetchBlobs():
-            return step.release
-        case Activate():
-            return step.installed.release
-        case Refuse():
-            return step.goal.release
-    return None
