@@ -7,9 +7,11 @@ from typing import Final
 
 from common.errors import CapacityError, ConflictError, Error
 from device_agent.link.backoff import Backoff
+from device_agent.store.failures import DiskError
 from device_agent.store.records import Failure, Release
 from device_agent.store.store import Store
 from device_agent.update.activation import Activation
+from device_agent.update.allowance import Limit, TransferHold
 from device_agent.update.fetch_plan import missing_blobs
 from device_agent.update.keeper import Keeper
 from device_agent.update.machine import Activate, FetchBlobs, FetchManifest, Refuse, Step
@@ -96,8 +98,14 @@ class Faults:
         _log.error("%s", error)
         if release is not None:
             self._progress.blame(release, error)
+        self.disk_refuses(error)
         self._progress.enter(Phase.FAILED)
         return self.room.next_seconds()
+
+    def disk_refuses(self, error: CapacityError) -> None:
+        """Where it is the disk that does not suffice, transfers are held back by it."""
+        if isinstance(error, DiskError) or error.needed_bytes:
+            self._progress.hold_back(TransferHold(Limit.DISK, str(error)))
 
     async def _made_room(self, step: FetchBlobs) -> bool:
         try:

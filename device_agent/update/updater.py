@@ -23,10 +23,12 @@ from device_agent.link.backoff import Backoff
 from device_agent.store.records import Goal, Release
 from device_agent.store.store import Store
 from device_agent.update.activation import Activation
+from device_agent.update.allowance import HeldError
 from device_agent.update.budget import Budget
 from device_agent.update.faults import Faults
-from device_agent.update.fetch_plan import has_base, missing_blobs, wanted_blobs
-from device_agent.update.fetcher import Fetcher
+from device_agent.update.fetch_plan import base_levels, has_base, missing_blobs, wanted_blobs
+from device_agent.update.fetcher import Fetcher, Plan
+from device_agent.update.gate import TransferGate
 from device_agent.update.goal_intake import GoalIntake
 from device_agent.update.keeper import Keeper
 from device_agent.update.machine import (
@@ -38,6 +40,7 @@ from device_agent.update.machine import (
     Refuse,
     Situation,
     Step,
+    Withheld,
     next_step,
 )
 from device_agent.update.paging import Paging
@@ -45,6 +48,8 @@ from device_agent.update.progress import Phase, Progress
 
 _AT_ONCE: Final = 0.0
 _WHEN_WOKEN: Final = math.inf
+# After a hold in mid-transfer, so that a gate that opens and shuts keeps nobody busy.
+_HELD_SECONDS: Final = 0.1
 _log = logging.getLogger(__name__)
 
 
@@ -56,6 +61,7 @@ class Updater:
         keeper: What is in memory.
         fetcher: How bytes come.
         budget: Memory for weights.
+        gate: What may be transferred.
         progress: What people see.
         backoff: Waits while the server is away.
         on_change: Called when something that is reported has changed.
@@ -68,6 +74,7 @@ class Updater:
         keeper: Keeper,
         fetcher: Fetcher,
         budget: Budget,
+        gate: TransferGate,
         progress: Progress,
         backoff: Backoff,
         on_change: Callable[[], None],
@@ -76,6 +83,7 @@ class Updater:
         self._keeper = keeper
         self._fetcher = fetcher
         self._budget = budget
+        self._gate = gate
         self._progress = progress
         self._backoff = backoff
         self._on_change = on_change
@@ -105,6 +113,7 @@ class Updater:
                 wait_seconds = await self._turn()
             except CapacityError as error:
                 _log.error("%s", error)
+                self._faults.disk_refuses(error)
                 wait_seconds = self._faults.room.next_seconds()
             except Exception:  # noqa: BLE001  # what answers must go on answering
                 _log.exception("An update step failed in an unforeseen way")
@@ -116,6 +125,7 @@ class Updater:
     async def _turn(self) -> float:
         """Take one step; how long to wait before the next. A full disk keeps no memory from being freed."""
         heard = await self._heard()
+        await self._gate.settle()
         await self._paging.remember_level()
         step = next_step(await self._situation())
         wait_seconds = await self._take(step)
@@ -126,6 +136,7 @@ class Updater:
             await self._hear()
         except CapacityError as error:
             _log.error("What is wanted cannot be noted: %s", error)
+            self._faults.disk_refuses(error)
             goal = self._intake.next_goal
             if goal is not None:
                 self._progress.blame(goal.release, error)
@@ -142,8 +153,10 @@ class Updater:
     async def _hear(self) -> None:
         """The newest goal and limit are on disk, and what was given up is worth another try."""
         another = await self._intake.take_in()
-        await self._store.state.change(limit_bytes=self._budget.limit_bytes)
+        limits = {"limit_bytes": self._budget.limit_bytes, "transfer_limits": self._gate.operator}
+        await self._store.state.change(**limits)
         if another:
+            self._gate.look_anew()
             self._progress.clear()
         if another or self._budget.bytes != self._budget_bytes:
             self._budget_bytes = self._budget.bytes
@@ -161,6 +174,7 @@ class Updater:
             has=self._store.blobs.has,
             given_up=self._faults.given_up,
             budget_bytes=self._budget.bytes,
+            allowance=self._gate.allowance(),
         )
 
     def _read_manifests(self, releases: list[Release]) -> dict[str, Manifest]:
@@ -186,13 +200,16 @@ class Updater:
                 self._ledger_changes = self._store.ledger.changes
             self._progress.enter(Phase.WAITING)
             return self._backoff.next_seconds()
+        except HeldError as error:
+            self._stand_still(Withheld(error.hold))
+            return _HELD_SECONDS
         except CapacityError as error:
             return await self._faults.short_of_room(step, error)
 
     async def _dispatch(self, step: Step) -> float:
         match step:
-            case Hold():
-                return await self._hold()
+            case Hold() | Withheld():
+                return self._stand_still(step)
             case Refuse():
                 return await self._faults.refuse(step)
             case FetchManifest():
@@ -206,10 +223,16 @@ class Updater:
                     self._faults.all_well()
                 return _AT_ONCE
 
-    async def _hold(self) -> float:
+    def _stand_still(self, step: Hold | Withheld) -> float:
+        """Nothing is done until something changes; what runs keeps running."""
+        if isinstance(step, Withheld):
+            self._progress.hold_back(step.hold)
+            self._progress.enter(Phase.WAITING)
+            return _WHEN_WOKEN
         goal = self._store.state.record.goal
         failed = goal is not None and self._store.state.record.failed(goal)
         self._activation.settled()
+        self._progress.go_on()
         self._progress.enter(Phase.FAILED if failed or self._progress.fault else Phase.IDLE)
         return _WHEN_WOKEN
 
@@ -234,13 +257,20 @@ class Updater:
         ]
         self._progress.enter(Phase.FETCHING)
         try:
-            await self._unless_overtaken(step, self._fetcher.blobs(step.release, plan))
+            planned_bytes = await run_blocking(lambda: self._to_come_bytes(plan))
+            with self._gate.transfer(planned_bytes, with_shards=step.stage != base_levels(step.manifest)):
+                await self._unless_overtaken(step, self._fetcher.blobs(step.release, plan))
         except (NotFoundError, IntegrityError, InvalidInputError, ConflictError) as error:
             return await self._faults.cannot_have(step, error)
         self._backoff.reset()
         self._faults.room.reset()
         self._faults.all_well()
+        self._progress.go_on()
         return _AT_ONCE
+
+    def _to_come_bytes(self, plan: Plan) -> int:
+        size_bytes = self._store.blobs.size_bytes
+        return sum(max(0, ref.size_bytes - size_bytes(ref.digest)) for _, ref in plan)
 
     async def _unless_overtaken(self, step: Step, work: Coroutine[Any, Any, object]) -> None:
         """Do the work, but drop it when what happens meanwhile asks for another step."""
