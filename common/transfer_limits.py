@@ -43,7 +43,7 @@ class TransferLimits:
 
 
 NO_LIMITS: Final = TransferLimits()
-_TO_WIRE: Final[Mapping[MeteredRule | None, control_pb2.MeteredRule]] = {
+_TO_WIRE: Final[Mapping[MeteredRule | None, control_pb2.MeteredRule.ValueType]] = {
     None: control_pb2.METERED_RULE_UNSPECIFIED,
     MeteredRule.ALL: control_pb2.METERED_RULE_ALL,
     MeteredRule.BASE_ONLY: control_pb2.METERED_RULE_BASE_ONLY,

@@ -134,4 +134,5 @@ def _traffic(tree: Any) -> Traffic:
     )
     if not months:
         raise ValueError("months")
-    return Traffic(_text(tree["ledger_id"]), _integer(tree["ledger_bytes"]), months)
+    chunk_bytes = _integer(tree["chunk_bytes"])
+    return Traffic(_text(tree["ledger_id"]), _integer(tree["ledger_bytes"]), months, chunk_bytes)

@@ -112,11 +112,13 @@ class Traffic:
         ledger_id: The ledger that was looked at last.
         ledger_bytes: Its bytes of all kinds at that look.
         months: The months that the clock showed, the one that it showed last at the end; never empty.
+        chunk_bytes: The largest piece in which bytes have come.
     """
 
     ledger_id: str
     ledger_bytes: int
     months: tuple[MonthCount, ...]
+    chunk_bytes: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,7 +60,6 @@ class TransferGate:
         self._meter = MonthMeter(store, clock)
         self._planned_bytes = 0
         self._with_shards = False
-        self._chunk_bytes = 1
         self._least_bytes = 1
         self._fallback = False
         self.operator = store.state.record.transfer_limits
@@ -126,7 +125,6 @@ class TransferGate:
             HeldError: No more may: a limit was reached, or the next chunk would go over it.
         """
         self._meter.received(count_bytes)
-        self._chunk_bytes = max(self._chunk_bytes, count_bytes)
         self._planned_bytes = max(0, self._planned_bytes - count_bytes)
         self._check()
 
@@ -178,7 +176,7 @@ class TransferGate:
         if not self._planned_bytes:
             return
         if not self._fallback:
-            self._least_bytes = min(self._chunk_bytes, self._planned_bytes)
+            self._least_bytes = min(self._meter.chunk_bytes, self._planned_bytes)
         allowed = self._allowance()
         hold = allowed.hold or (allowed.shard_hold if self._with_shards else None)
         if hold is not None:

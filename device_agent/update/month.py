@@ -39,7 +39,7 @@ def begun(ledger_id: str, ledger_bytes: int, now_unix_ms: int) -> Traffic:
 
 
 def counted(traffic: Traffic, ledger_id: str, ledger_bytes: int, now_unix_ms: int) -> Traffic:
-    """The count after a look at the ledger: what it has more than at the last look belongs to this month.
+    """The count after a look at the ledger: what is new came before the month turned.
 
     Args:
         traffic: The count so far.
@@ -48,10 +48,11 @@ def counted(traffic: Traffic, ledger_id: str, ledger_bytes: int, now_unix_ms: in
         now_unix_ms: By the device's clock.
     """
     seen_bytes = traffic.ledger_bytes if ledger_id == traffic.ledger_id else 0
-    months = _turned(traffic.months, month_of(now_unix_ms))
     # Fewer than before: the ledger lost its end to a power cut, and what comes again is counted again.
-    now = replace(months[-1], count_bytes=months[-1].count_bytes + max(0, ledger_bytes - seen_bytes))
-    return Traffic(ledger_id, ledger_bytes, (*months[:-1], now))
+    *others, last = traffic.months
+    last = replace(last, count_bytes=last.count_bytes + max(0, ledger_bytes - seen_bytes))
+    months = _turned((*others, last), month_of(now_unix_ms))
+    return Traffic(ledger_id, ledger_bytes, months, traffic.chunk_bytes)
 
 
 def _turned(months: tuple[MonthCount, ...], month: int) -> tuple[MonthCount, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from common.clock import Clock
 from common.errors import CapacityError, Error
@@ -40,9 +41,16 @@ class MonthMeter:
         """Bytes of all kinds in the month that the clock shows."""
         return self._now().months[-1].count_bytes + self._since_bytes
 
+    @property
+    def chunk_bytes(self) -> int:
+        """The largest piece in which bytes have come so far, in earlier processes too."""
+        return self._traffic.chunk_bytes
+
     def received(self, count_bytes: int) -> None:
         """Bytes came just now."""
         self._since_bytes += count_bytes
+        if count_bytes > self._traffic.chunk_bytes:
+            self._traffic = replace(self._traffic, chunk_bytes=count_bytes)
 
     async def look(self) -> None:
         """The ledger's word counts; a month that has turned is on disk, if the disk takes it."""

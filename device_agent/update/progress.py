@@ -10,7 +10,7 @@ from typing import Final
 
 from common.errors import Error, ErrorCode
 from device_agent.store.records import Release
-from device_agent.update.allowance import TransferHold
+from device_agent.update.allowance import Limit, TransferHold
 
 # What remains to be done about a version that contradicts itself, where the error does not say.
 _DAMAGED: Final = "Push the version again, and assign that one."
@@ -72,6 +72,11 @@ class Progress:
             _log.warning("Transfers are held back by %s: %s", hold.limit, hold.detail)
         if before != hold:
             self._on_change()
+
+    def gate_opened(self) -> None:
+        """Blobs may come; whether the disk takes them is seen when they do."""
+        if self.hold is not None and self.hold.limit is not Limit.DISK:
+            self.go_on()
 
     def go_on(self) -> None:
         """No limit holds anything back any more."""

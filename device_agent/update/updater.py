@@ -95,6 +95,7 @@ class Updater:
         self._manifests: dict[str, Manifest] = {}
         self._budget_bytes = budget.bytes
         self._ledger_changes = store.ledger.changes
+        self._all_heard = True
 
     def take_goal(self, goal: Goal | None) -> None:
         """The server wants this now; None for nothing. The newest counts, an older one is passed over."""
@@ -124,12 +125,12 @@ class Updater:
 
     async def _turn(self) -> float:
         """Take one step; how long to wait before the next. A full disk keeps no memory from being freed."""
-        heard = await self._heard()
+        self._all_heard = await self._heard()
         await self._gate.settle()
         await self._paging.remember_level()
         step = next_step(await self._situation())
         wait_seconds = await self._take(step)
-        return wait_seconds if heard else min(wait_seconds, self._faults.room.next_seconds())
+        return wait_seconds if self._all_heard else min(wait_seconds, self._faults.room.next_seconds())
 
     async def _heard(self) -> bool:
         try:
@@ -232,7 +233,8 @@ class Updater:
         goal = self._store.state.record.goal
         failed = goal is not None and self._store.state.record.failed(goal)
         self._activation.settled()
-        self._progress.go_on()
+        if self._all_heard:
+            self._progress.go_on()
         self._progress.enter(Phase.FAILED if failed or self._progress.fault else Phase.IDLE)
         return _WHEN_WOKEN
 
@@ -259,6 +261,7 @@ class Updater:
         try:
             planned_bytes = await run_blocking(lambda: self._to_come_bytes(plan))
             with self._gate.transfer(planned_bytes, with_shards=step.stage != base_levels(step.manifest)):
+                self._progress.gate_opened()
                 await self._unless_overtaken(step, self._fetcher.blobs(step.release, plan))
         except (NotFoundError, IntegrityError, InvalidInputError, ConflictError) as error:
             return await self._faults.cannot_have(step, error)

@@ -150,7 +150,7 @@ class FleetClient:
     def set_limits(
         self, device_id: str, budget_bytes: int, transfer: control_pb2.TransferLimits
     ) -> fleet_pb2.Device:
-        """Limit a device's memory for weights and its transfers; where this is silent, its own setting holds."""
+        """Limit a device's memory for weights and its transfers; what is empty, its own setting decides."""
         request = fleet_pb2.SetLimitsRequest(
             device_id=device_id, memory_budget_bytes=budget_bytes, transfer=transfer
         )

@@ -54,6 +54,7 @@ records = st.builds(
         names,
         counts,
         st.lists(st.builds(MonthCount, counts, counts), min_size=1, max_size=3).map(tuple),
+        counts,
     ),
 )
 LIMITS = {"bandwidth_bytes_per_second": 0, "monthly_bytes": 0, "metered": None, "quiet_hours": ""}
