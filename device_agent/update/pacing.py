@@ -35,10 +35,10 @@ class Pacer:
         return self._limit
 
     def limit(self, limit_bytes_per_second: int) -> None:
-        """Another limit holds from now on, for what already waits too; 0 lifts it."""
+        """Another limit holds for what comes from now on, and nothing waits for the old one; 0 lifts it."""
         if limit_bytes_per_second != self._limit:
-            self._pay()
             self._limit = limit_bytes_per_second
+            self._paid_bytes = float(self._received_bytes)
             self._changed.set()
             self._changed = asyncio.Event()
 
@@ -64,10 +64,7 @@ class Pacer:
 
     def _pay(self) -> None:
         """Time has passed: so many of the received bytes are within the limit now."""
-        try:
-            now = asyncio.get_running_loop().time()
-        except RuntimeError:  # no loop runs yet, so nothing waits
-            return
+        now = asyncio.get_running_loop().time()
         earned = (now - self._paid_at_seconds) * self._limit if self._limit else float(self._received_bytes)
         self._paid_bytes = min(float(self._received_bytes), self._paid_bytes + earned)
         self._paid_at_seconds = now
