@@ -172,7 +172,7 @@ class TransferGate:
         return allowance(self.limits, now)
 
     def _check(self) -> None:
-        """Stop before a chunk goes over the month's budget: none is larger than the largest so far."""
+        """Stop before a chunk as large as the largest so far would go over the month's budget."""
         if not self._planned_bytes:
             return
         if not self._fallback:
