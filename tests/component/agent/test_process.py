@@ -160,6 +160,7 @@ async def test_a_monthly_budget_holds_back_and_the_operator_reads_why_and_raises
     assert "200.0 KiB are used" in state.hold.detail
     await fleet.limit("kitchen", 0, control_pb2.TransferLimits(monthly_bytes=1 << 30))
     await until(lambda: agent.runs(1, 8), seconds=20)
+    await until(lambda: fleet.agrees(agent, "kitchen"))
     assert not (await fleet.device("kitchen")).state.HasField("hold")
     savings = await fleet.savings("kitchen")
     assert savings.base_bytes + savings.shard_bytes == wire(manifest)
