@@ -11,6 +11,7 @@ from typing import Any
 from common.addresses import BrokerAddress, parse_broker_url, parse_host_port
 from common.clock import Clock
 from common.errors import ConflictError
+from common.transfer_limits import TransferLimits
 from device_agent.inbox import Inbox
 from device_agent.link.backoff import Backoff
 from device_agent.link.control import ControlLink, Listener
@@ -22,7 +23,9 @@ from device_agent.store.records import Broker
 from device_agent.store.store import Store
 from device_agent.update.budget import Budget
 from device_agent.update.fetcher import Fetcher
+from device_agent.update.gate import TransferGate
 from device_agent.update.keeper import Keeper
+from device_agent.update.metered import MeteredLink
 from device_agent.update.pacing import Pacer
 from device_agent.update.progress import Progress
 from device_agent.update.reporter import Reporter
@@ -69,7 +72,6 @@ class Agent:
 
     Attributes:
         keeper: What answers.
-        budget: Memory for weights.
         inference_url: Where the device answers, once that is known.
     """
 
@@ -90,7 +92,9 @@ class Agent:
         )
         self._progress = Progress(self._reporter.changed)
         self.keeper = Keeper(outside.load, store.blobs.read, self._switched)
-        self.budget = self._make_budget()
+        self._budget = self._make_budget()
+        self._gate = self._make_gate()
+        self._pacer = Pacer(self._gate.limits.bandwidth_bytes_per_second, check=self._gate.received)
         self._updater = self._make_updater()
         self._enrolment = Enrolment(
             outside.server,
@@ -106,15 +110,16 @@ class Agent:
         Raises:
             ConflictError: Another device has this id, and there is nothing here to go on with.
         """
-        await Startup(self._store, self.keeper, self.budget, self._progress).run()
+        await Startup(self._store, self.keeper, self._budget, self._progress).run()
         inbox = Inbox(
-            self._store.state.record.device_id, on_goal=self._updater.take_goal, on_limit=self.budget.limit
+            self._store.state.record.device_id, on_goal=self._updater.take_goal, on_limits=self._limit
         )
         listener = Listener(inbox.take, self._where, self._enrolment.ask)
         works: list[Coroutine[Any, Any, None]] = [
             self._updater.run(),
             self._reporter.run(),
-            self.budget.watch(),
+            self._budget.watch(),
+            self._gate.watch(),
             self._outside.control.run(listener),
             self._enrolment.run(),
             self._until_over(),
@@ -133,14 +138,20 @@ class Agent:
         """Something outside may have changed: try at once what waits for a later try."""
         self._updater.wake()
 
+    def read_again(self) -> None:
+        """The files that settings name count as they are now, whether they look changed or not."""
+        self._budget.read_again()
+        self._gate.read_again()
+
     def status(self) -> Status:
         """The state at this moment. Looks at the disk."""
         return take_status(
             self._store,
             self.keeper,
             self._progress,
+            self._gate,
             session_id=self._outside.session_id,
-            budget_bytes=self.budget.bytes,
+            budget_bytes=self._budget.bytes,
             inference_url=self.inference_url,
             first_inference_seconds=self._first_inference_seconds,
         )
@@ -163,12 +174,28 @@ class Agent:
         budget.limit(self._store.state.record.limit_bytes)
         return budget
 
+    def _make_gate(self) -> TransferGate:
+        settings = self._settings
+        own = TransferLimits(
+            bandwidth_bytes_per_second=settings.download_limit_bytes_per_second,
+            monthly_bytes=settings.monthly_budget_bytes,
+            metered=settings.metered_rule,
+            quiet_hours=settings.quiet_hours,
+        )
+        return TransferGate(
+            self._store,
+            self._outside.clock,
+            own=own,
+            metered=MeteredLink(settings.metered, settings.metered_file),
+            on_change=self._gate_changed,
+        )
+
     def _make_updater(self) -> Updater:
         settings = self._settings
         fetcher = Fetcher(
             self._outside.server,
             self._store,
-            pacer=Pacer(settings.download_limit_bytes_per_second),
+            pacer=self._pacer,
             disk_reserve_bytes=settings.disk_reserve_bytes,
             on_progress=self._reporter.changed,
         )
@@ -176,7 +203,8 @@ class Agent:
             store=self._store,
             keeper=self.keeper,
             fetcher=fetcher,
-            budget=self.budget,
+            budget=self._budget,
+            gate=self._gate,
             progress=self._progress,
             backoff=self._outside.backoff(),
             on_change=self._reporter.changed,
@@ -202,6 +230,15 @@ class Agent:
         # The first reading comes before there is anybody to tell.
         if hasattr(self, "_updater"):
             self._updater.wake()
+
+    def _limit(self, memory_bytes: int, transfer: TransferLimits) -> None:
+        self._budget.limit(memory_bytes)
+        self._gate.limit(transfer)
+
+    def _gate_changed(self) -> None:
+        self._pacer.limit(self._gate.limits.bandwidth_bytes_per_second)
+        self._updater.wake()
+        self._reporter.changed()
 
     def _enrolled(self, broker: Broker) -> None:
         _log.info("Enrolled as %s; the broker has port %d", self._store.state.record.device_id, broker.port)

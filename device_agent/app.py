@@ -110,7 +110,7 @@ def _signals(agent: Agent) -> Generator[asyncio.Event, None, None]:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, agent.budget.read_again)
+    loop.add_signal_handler(signal.SIGHUP, agent.read_again)
     try:
         yield stop
     finally:

@@ -8,8 +8,10 @@ from typing import Final
 from nestfleet.v1 import catalog_pb2, control_pb2
 
 from common.digest import to_wire
+from common.transfer_limits import transfer_limits_message
 from device_agent.store.ledger import Kind, Total
 from device_agent.store.records import Release
+from device_agent.update.allowance import TransferHold
 from device_agent.update.progress import Fault, Phase
 from device_agent.update.status import Status
 
@@ -54,6 +56,10 @@ def state_message(status: Status, now_unix_ms: int) -> control_pb2.DeviceState:
         first_inference_seconds=status.first_inference_seconds,
         loaded_digest=to_wire(status.loaded_digest) if status.loaded_digest else b"",
         assignment_generation=status.generation,
+        hold=_hold_message(status.hold),
+        transfer_limits=transfer_limits_message(status.transfer_limits),
+        month_bytes=status.month_bytes,
+        metered=status.metered,
     )
 
 
@@ -94,3 +100,11 @@ def _fault_message(fault: Fault | None) -> control_pb2.Fault | None:
     if fault is None:
         return None
     return control_pb2.Fault(code=fault.code, detail=fault.detail, ref=_ref(fault.release))
+
+
+def _hold_message(hold: TransferHold | None) -> control_pb2.TransferHold | None:
+    if hold is None:
+        return None
+    return control_pb2.TransferHold(
+        limit=hold.limit.value, detail=hold.detail[:500], until_unix_ms=max(0, hold.until_unix_ms)
+    )

@@ -81,6 +81,8 @@ class DeviceRow(Table):
     Attributes:
         key_sha256: Digest of the enrolment key; None once forgotten.
         state: Serialized DeviceState; None before the first report.
+        bandwidth_bytes_per_second, monthly_bytes, metered_rule, quiet_hours: The operator's limits of
+            transfer, as in ``TransferLimits``.
     """
 
     __tablename__ = "devices"
@@ -108,6 +110,10 @@ class DeviceRow(Table):
     issued_unix_ms: Mapped[int] = mapped_column(BigInteger, default=0)
     memory_budget_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     limits_generation: Mapped[int] = mapped_column(BigInteger, default=0)
+    bandwidth_bytes_per_second: Mapped[int] = mapped_column(BigInteger, default=0)
+    monthly_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    metered_rule: Mapped[str] = mapped_column(String(16), default="")
+    quiet_hours: Mapped[str] = mapped_column(String(16), default="")
 
 
 class NewestProvenRow(Table):

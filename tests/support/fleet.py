@@ -20,7 +20,7 @@ from nestfleet.v1 import catalog_pb2, control_pb2
 from numpy.typing import NDArray
 
 from common.blob_codec import decode_bytes, encode_bytes
-from common.clock import SystemClock
+from common.clock import Clock, SystemClock
 from common.digest import sha256_hex, to_wire
 from common.errors import ConflictError, LinkError, NotFoundError, SelfTestError
 from common.manifest import Manifest, TensorPart, to_json
@@ -348,6 +348,7 @@ class Board:
     settings: Settings = field(default_factory=Settings)
     generation: int = 0
     load: Load | None = None
+    clock: Clock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
         self.settings = replace(
@@ -369,7 +370,7 @@ class Board:
             control=self.control,
             load=self.load or self.runtime.load,
             memory=Memory(),
-            clock=SystemClock(),
+            clock=self.clock,
             backoff=lambda: Backoff(first_seconds=0.01, longest_seconds=0.05),
             started_unix_ms=0,
             session_id="session",
@@ -404,9 +405,11 @@ class Board:
         )
         self.control.say(Topic.ASSIGNMENT, message.SerializeToString())
 
-    def limit(self, budget_bytes: int, generation: int) -> None:
+    def limit(
+        self, budget_bytes: int, generation: int, transfer: control_pb2.TransferLimits | None = None
+    ) -> None:
         message = control_pb2.Limits(
-            device_id="board", generation=generation, memory_budget_bytes=budget_bytes
+            device_id="board", generation=generation, memory_budget_bytes=budget_bytes, transfer=transfer
         )
         self.control.say(Topic.LIMITS, message.SerializeToString())
 
@@ -431,6 +434,11 @@ class RunningAgent:
     def fault(self) -> str:
         fault = self.agent.status().fault
         return fault.code if fault else ""
+
+    def held_by(self) -> str:
+        """The limit that holds transfers back; empty for none."""
+        hold = self.agent.status().hold
+        return hold.limit if hold else ""
 
     def ledger(self) -> dict[str, int]:
         tree: dict[str, int] = self.agent.status_tree()["ledger"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiomqtt
 import grpc
@@ -131,6 +132,49 @@ async def test_limits_are_listed_and_retained(server: RunningServer) -> None:
         await link.subscribe(topic_for("kitchen", Topic.LIMITS), qos=1)
         message = await asyncio.wait_for(anext(aiter(link.messages)), 10)
     assert control_pb2.Limits.FromString(bytes(message.payload)).memory_budget_bytes == 1 << 20
+
+
+async def test_limits_of_transfer_are_listed_and_retained_and_stay_when_none_are_said(
+    server: RunningServer,
+) -> None:
+    transfer = control_pb2.TransferLimits(
+        bandwidth_bytes_per_second=1 << 18,
+        monthly_bytes=1 << 29,
+        metered=control_pb2.METERED_RULE_BASE_ONLY,
+        quiet_hours="22:00-06:00",
+    )
+    await fleet(server).SetLimits(fleet_pb2.SetLimitsRequest(device_id="kitchen", transfer=transfer))
+    request = fleet_pb2.SetLimitsRequest(device_id="kitchen", memory_budget_bytes=9)
+    assert (await fleet(server).SetLimits(request)).device.transfer_limits == transfer
+    assert (await devices(server))["kitchen"].transfer_limits == transfer
+    async with device_link(server) as link:
+        await link.subscribe(topic_for("kitchen", Topic.LIMITS), qos=1)
+
+        async def retained() -> bool:
+            message = await asyncio.wait_for(anext(aiter(link.messages)), 10)
+            limits = control_pb2.Limits.FromString(bytes(message.payload))
+            return limits.transfer == transfer and limits.memory_budget_bytes == 9
+
+        await until(retained)
+
+
+@pytest.mark.parametrize(
+    ("transfer", "why"),
+    [
+        ({"bandwidth_bytes_per_second": 1}, "at least 1024"),
+        ({"monthly_bytes": (1 << 64) - 1}, "no monthly budget"),
+        ({"metered": 99}, "no rule 99"),
+        ({"quiet_hours": "10pm-6am"}, "HH:MM-HH:MM"),
+    ],
+)
+async def test_absurd_limits_are_refused_and_say_what_to_write(
+    server: RunningServer, transfer: dict[str, Any], why: str
+) -> None:
+    limits = control_pb2.TransferLimits(**transfer)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await fleet(server).SetLimits(fleet_pb2.SetLimitsRequest(device_id="kitchen", transfer=limits))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert why in (caught.value.details() or "")
 
 
 async def test_a_forgotten_id_is_free_again(server: RunningServer) -> None:
