@@ -102,7 +102,7 @@ async def test_a_count_survives_a_process_that_is_killed_in_mid_transfer(tmp_pat
     store = Store.open(tmp_path, "board")
     gate = Fixture(store, TransferLimits()).gate
     await gate.settle()  # as an agent does before it fetches anything
-    store.expect(release, Item(digest, Kind.BASE, 4, 500))
+    store.expect(release, [Item(digest, Kind.BASE, 4, 500)])
     store.append(digest, b"y" * 70)
     gate.received(70)
     await gate.settle()
