@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from common.errors import CapacityError, Error, IntegrityError
+from common.errors import CapacityError, Error, IntegrityError, LinkError
 from common.manifest import BlobRef, Manifest
 from device_agent.blocking import run_blocking
 from device_agent.link.server import ServerLink
@@ -106,10 +106,17 @@ class Fetcher:
         here = await run_blocking(lambda: self._expect(release, plan))
         transfer = Transfer(self._server, self._store, pacer=self._pacer, on_progress=self._on_progress)
         vital = {item.digest for item, _ in plan if item.kind is not Kind.SHARD}
-        failed = await transfer.run([ref for _, ref in plan], here, vital=vital)
-        for digest, error in failed.items():
-            _log.warning("Blob %s: %s", digest[:12], error)
-        return failed
+        try:
+            return await transfer.run([ref for _, ref in plan], here, vital=vital)
+        except LinkError as broken:
+            # A server that sends wrong bytes and then breaks the stream is not to be asked for ever.
+            for digest in vital & transfer.failed.keys():
+                if self._gives_up(digest, transfer.failed[digest]):
+                    raise transfer.failed[digest] from broken
+            raise
+        finally:
+            for digest, error in transfer.failed.items():
+                _log.warning("Blob %s: %s", digest[:12], error)
 
     def _gives_up(self, digest: str, error: Error) -> bool:
         """Whether there is no use in another try."""

@@ -55,11 +55,14 @@ class Landing:
         await self._go_on()
 
     async def settle(self) -> None:
-        """All that was taken is on the disk, or counted as wasted.
+        """All that was taken is on the disk, or counted as wasted; cancelling waits for that.
 
         Raises:
             CapacityError: The disk does not take it.
         """
+        await to_the_end(asyncio.ensure_future(self._settle()))
+
+    async def _settle(self) -> None:
         try:
             while self._writing is not None or self._batch:
                 await self._written()

@@ -77,6 +77,11 @@ class Transfer:
                 await self._receive(begun, [here[ref.digest] for ref in begun], vital)
         finally:
             await self._landing.settle()
+        return self.failed
+
+    @property
+    def failed(self) -> dict[str, Error]:
+        """Digest to why a blob could not be had; also when the stream broke."""
         return {**self._failed, **self._landing.wrong}
 
     async def _receive(self, refs: Sequence[BlobRef], sizes: list[int], vital: Collection[str]) -> None:
