@@ -1,0 +1,72 @@
+"""What crossed the sockets beside payload, by version; part of the ledger, in its transactions."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+# Bytes that crossed before any version was wanted wait here for the first one that is.
+NO_VERSION: Final = ("", 0)
+
+_SOCKETS: Final = "SELECT open_bytes, counted_bytes FROM sockets"
+_ADD: Final = """
+INSERT INTO overhead VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET
+    overhead_bytes = overhead_bytes + excluded.overhead_bytes, changed = excluded.changed
+"""
+
+
+class Overhead:
+    """Explains socket bytes by what the ledger's items received. Not thread-safe: the ledger guards it.
+
+    Bytes that crossed and that no item explains are *open*. While a transfer is under way some of them are
+    payload that has not reached the disk yet. Once nothing is under way they are overhead: framing, requests,
+    control messages, and what a broken stream had brought that nobody could use.
+    """
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+
+    def open_bytes(self, counted_bytes: int) -> int:
+        """Not explained by items that received ``counted_bytes`` in all; below 0 where sockets lag behind."""
+        open_bytes, counted_before = self._database.execute(_SOCKETS).fetchone()
+        return int(open_bytes - (counted_bytes - counted_before))
+
+    @property
+    def settled_bytes(self) -> int:
+        """All overhead that is certain."""
+        query = "SELECT coalesce(sum(overhead_bytes), 0) FROM overhead"
+        return int(self._database.execute(query).fetchone()[0])
+
+    def cross(
+        self, crossed_bytes: int, counted_bytes: int, ref: tuple[str, int], *, settled: bool, now: int
+    ) -> None:
+        """So many more bytes crossed, and the items explain ``counted_bytes`` in all.
+
+        Below 0 at rest means that a socket came and went unseen: nothing is taken back for it.
+        """
+        open_bytes = crossed_bytes + self.open_bytes(counted_bytes)
+        if settled:
+            self._settle(max(0, open_bytes), ref, now)
+            open_bytes = 0
+        self._database.execute(
+            "UPDATE sockets SET open_bytes = ?, counted_bytes = ?", (open_bytes, counted_bytes)
+        )
+
+    def rows(self) -> list[tuple[int, str, int, int]]:
+        """Time of the last change, model, version and bytes."""
+        return self._database.execute(
+            "SELECT changed, model, version, overhead_bytes FROM overhead"
+        ).fetchall()
+
+    def _settle(self, size_bytes: int, ref: tuple[str, int], now: int) -> None:
+        if ref != NO_VERSION:
+            size_bytes += self._take_versionless()
+        if size_bytes:
+            self._database.execute(_ADD, (*ref, size_bytes, now))
+
+    def _take_versionless(self) -> int:
+        query = "SELECT overhead_bytes FROM overhead WHERE model = ? AND version = ?"
+        row = self._database.execute(query, NO_VERSION).fetchone()
+        self._database.execute("DELETE FROM overhead WHERE model = ? AND version = ?", NO_VERSION)
+        return int(row[0]) if row else 0
