@@ -147,12 +147,13 @@ class Ledger:
             self.changes += 1
 
     def cross(self, crossed_bytes: int, ref: tuple[str, int] = NO_VERSION, *, settled: bool) -> None:
-        """So many more bytes crossed the sockets, either way. Kept in memory until ``commit``.
+        """So many bytes crossed the sockets since this ledger opened, both ways; durable with ``commit``.
 
         Args:
-            crossed_bytes: Since the last call; 0 in a process' first one.
+            crossed_bytes: Never less than before.
             ref: The version that the device works on.
-            settled: Whether no transfer is under way, so that what the items do not explain is overhead.
+            settled: Whether no transfer is under way: what the items do not explain is overhead then, once a
+                second call finds that they did not change since the one before.
         """
         with self._changing():
             self._overhead.cross(crossed_bytes, self._counted(), ref, settled=settled, now=_now())

@@ -26,8 +26,10 @@ CREATE TABLE overhead (
     model TEXT NOT NULL, version INTEGER NOT NULL, overhead_bytes INTEGER NOT NULL, changed INTEGER NOT NULL,
     PRIMARY KEY (model, version)
 ) WITHOUT ROWID;
-CREATE TABLE sockets (open_bytes INTEGER NOT NULL, counted_bytes INTEGER NOT NULL);
-INSERT INTO sockets SELECT 0, coalesce(sum(received_bytes + repeated_bytes), 0) FROM items;
+CREATE TABLE sockets (
+    open_bytes INTEGER NOT NULL, counted_bytes INTEGER NOT NULL, crossed_bytes INTEGER NOT NULL
+);
+INSERT INTO sockets SELECT 0, coalesce(sum(received_bytes + repeated_bytes), 0), 0 FROM items;
 """
 # Step n brings a file from user_version n to n + 1.
 _STEPS: Final = (_ITEMS, _SOCKETS)

@@ -8,7 +8,9 @@ from typing import Final
 # Bytes that crossed before any version was wanted wait here for the first one that is.
 NO_VERSION: Final = ("", 0)
 
-_SOCKETS: Final = "SELECT open_bytes, counted_bytes FROM sockets"
+_SOCKETS: Final = "SELECT open_bytes, counted_bytes, crossed_bytes FROM sockets"
+_NOTE: Final = "UPDATE sockets SET open_bytes = ?, counted_bytes = ?, crossed_bytes = ?"
+_BEGIN: Final = "UPDATE sockets SET crossed_bytes = 0 WHERE crossed_bytes != 0"
 _ADD: Final = """
 INSERT INTO overhead VALUES (?, ?, ?, ?)
 ON CONFLICT DO UPDATE SET
@@ -22,14 +24,18 @@ class Overhead:
     Bytes that crossed and that no item explains are *open*. While a transfer is under way some of them are
     payload that has not reached the disk yet. Once nothing is under way they are overhead: framing, requests,
     control messages, and what a broken stream had brought that nobody could use.
+
+    Every value is absolute, so a call after one whose transaction was undone makes up for it.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
+        with database:
+            database.execute(_BEGIN)
 
     def open_bytes(self, counted_bytes: int) -> int:
         """Not explained by items that received ``counted_bytes`` in all; below 0 where sockets lag behind."""
-        open_bytes, counted_before = self._database.execute(_SOCKETS).fetchone()
+        open_bytes, counted_before, _ = self._database.execute(_SOCKETS).fetchone()
         return int(open_bytes - (counted_bytes - counted_before))
 
     @property
@@ -41,17 +47,17 @@ class Overhead:
     def cross(
         self, crossed_bytes: int, counted_bytes: int, ref: tuple[str, int], *, settled: bool, now: int
     ) -> None:
-        """So many more bytes crossed, and the items explain ``counted_bytes`` in all.
+        """So many bytes crossed since this process began; items explain ``counted_bytes`` of all ever.
 
+        Where items grew since the last call, nothing settles yet: a socket may be seen a moment before them.
         Below 0 at rest means that a socket came and went unseen: nothing is taken back for it.
         """
-        open_bytes = crossed_bytes + self.open_bytes(counted_bytes)
-        if settled:
+        _, counted_before, crossed_before = self._database.execute(_SOCKETS).fetchone()
+        open_bytes = self.open_bytes(counted_bytes) + crossed_bytes - crossed_before
+        if settled and counted_bytes == counted_before:
             self._settle(max(0, open_bytes), ref, now)
             open_bytes = 0
-        self._database.execute(
-            "UPDATE sockets SET open_bytes = ?, counted_bytes = ?", (open_bytes, counted_bytes)
-        )
+        self._database.execute(_NOTE, (open_bytes, counted_bytes, crossed_bytes))
 
     def rows(self) -> list[tuple[int, str, int, int]]:
         """Time of the last change, model, version and bytes."""
