@@ -1,9 +1,10 @@
 """Bytes that crossed this process' own connections, asked of the kernel.
 
 gRPC opens its sockets in C and shows no counts, so they are found where the kernel lists them:
-``/proc/self/fd``. Each is held open by a duplicate until its owner has closed it and its last count was read,
-so that nothing is lost with a connection that breaks. What is missed is a connection that comes and goes
-between two looks.
+``/proc/self/fd``. A descriptor is only ever borrowed for the asking. A duplicate kept open would tell of the
+last byte of a connection that breaks, but its owner's close would not close it then, and gRPC's epoll would
+go on reporting it under a handle that may serve the next connection already (epoll(7), question 6). So what
+crosses a connection between the last look and its end is missed, as is one that nobody looked at.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import socket
 import stat
 import threading
 from collections.abc import Mapping
-from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -38,7 +39,7 @@ class KernelMeter:
 
     def __init__(self) -> None:
         self._using = threading.Lock()
-        self._held: dict[int, _Held] = {}
+        self._counts: dict[int, int] = {}
         self._listening: dict[int, int] = {}
         self._others: set[int] = set()
         self._ended_bytes = 0
@@ -46,72 +47,50 @@ class KernelMeter:
     def crossed_bytes(self) -> int:
         """Bytes above TCP so far, both ways."""
         with self._using:
-            present = _own_sockets(without={held.descriptor for held in self._held.values()})
+            present = _own_sockets()
             self._forget_all_but(present)
-            self._take_in(present)
-            return self._ended_bytes + sum(held.read() for held in self._held.values())
+            fresh = {inode: self._look(inode, present[inode]) for inode in present.keys() - self._others}
+            for inode, seen in fresh.items():
+                if seen is not None:
+                    self._count(inode, seen)
+            return self._ended_bytes + sum(self._counts.values())
 
     def published(self, size_bytes: int) -> None:
         """Nothing: the socket knows."""
 
-    def close(self) -> None:
-        """No socket is held any more; what they had counted stays."""
-        with self._using:
-            self._forget_all_but({})
-
     def _forget_all_but(self, present: Mapping[int, int]) -> None:
-        """Sockets that their owner has closed are counted a last time, and closed."""
-        for inode in self._held.keys() - present.keys():
-            self._ended_bytes += self._held.pop(inode).end()
+        """Sockets that their owner has closed stay with their last count."""
+        for inode in self._counts.keys() - present.keys():
+            self._ended_bytes += self._counts.pop(inode)
         self._others &= present.keys()
         self._listening = {inode: port for inode, port in self._listening.items() if inode in present}
 
-    def _take_in(self, present: Mapping[int, int]) -> None:
-        known = self._held.keys() | self._others | self._listening.keys()
-        fresh: dict[int, _Held] = {}
-        for inode in present.keys() - known:
-            held = _hold(present[inode], inode)
-            if held is None:
-                self._others.add(inode)
-            elif held.info.listening:
-                self._listening[inode] = held.local_port
-                held.end()
-            else:
-                fresh[inode] = held
-        for inode, held in fresh.items():
-            self._keep_or_leave(inode, held)
-
-    def _keep_or_leave(self, inode: int, held: _Held) -> None:
-        """A connection that came in through a port that listens here is an application's, not a link."""
-        if held.local_port in self._listening.values():
+    def _look(self, inode: int, descriptor: int) -> _Seen | None:
+        """A TCP socket as it is now; None for any other, which is not looked at again."""
+        seen = _ask(inode, descriptor)
+        if seen is None:
             self._others.add(inode)
-        elif not held.info.unused:
-            self._held[inode] = held
-            return
-        held.end()
+        elif seen.info.listening:
+            self._others.add(inode)
+            self._listening[inode] = seen.local_port
+        return seen
+
+    def _count(self, inode: int, seen: _Seen) -> None:
+        """A connection that came in through a port that listens here is an application's, not a link."""
+        if inode in self._counts:
+            self._counts[inode] = max(self._counts[inode], seen.info.crossed_bytes)
+        elif seen.local_port in self._listening.values():
+            self._others.add(inode)
+        elif not seen.info.unused:
+            self._counts[inode] = seen.info.crossed_bytes
 
 
-class _Held:
-    """A duplicate of a TCP socket."""
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A TCP socket at one moment."""
 
-    def __init__(self, connection: socket.socket, info: TcpInfo) -> None:
-        self._connection = connection
-        self.info = info
-        self.descriptor = connection.fileno()
-        self.local_port: int = connection.getsockname()[1]
-
-    def read(self) -> int:
-        """Bytes that crossed so far."""
-        info = _tcp_info(self._connection)
-        if info is not None and info.crossed_bytes > self.info.crossed_bytes:
-            self.info = info
-        return self.info.crossed_bytes
-
-    def end(self) -> int:
-        """Bytes that crossed; the duplicate is closed."""
-        count_bytes = self.read()
-        self._connection.close()
-        return count_bytes
+    info: TcpInfo
+    local_port: int
 
 
 def kernel_counts() -> bool:
@@ -132,34 +111,33 @@ def kernel_counts() -> bool:
         return all(info is not None and info.crossed_bytes >= len(_PROBE) for info in infos)
 
 
-def _own_sockets(without: AbstractSet[int]) -> dict[int, int]:
-    """Inode to one descriptor of each socket of this process, some descriptors left out."""
+def _own_sockets() -> dict[int, int]:
+    """Inode to one descriptor of each socket of this process."""
     found = {}
     for name in os.listdir(_OWN_FILES):  # noqa: PTH208  # it is looked at often: no paths are made
-        descriptor = int(name)
-        if descriptor in without:
-            continue
         with contextlib.suppress(OSError):  # closed since it was listed
-            status = os.fstat(descriptor)
+            status = os.fstat(int(name))
             if stat.S_ISSOCK(status.st_mode):
-                found[status.st_ino] = descriptor
+                found[status.st_ino] = int(name)
     return found
 
 
-def _hold(descriptor: int, inode: int) -> _Held | None:
-    """A duplicate of a TCP socket; None when it is none, or has gone, or something else took its number."""
+def _ask(inode: int, descriptor: int) -> _Seen | None:
+    """What the kernel says of a TCP socket; None when it is none, or has gone meanwhile."""
     try:
-        connection = socket.socket(fileno=os.dup(descriptor))
+        borrowed = socket.socket(fileno=descriptor)
     except OSError:
         return None
     try:
-        info = _tcp_info(connection) if connection.family in _FAMILIES else None
-        if info is not None and os.fstat(connection.fileno()).st_ino == inode:
-            return _Held(connection, info)
+        info = _tcp_info(borrowed) if borrowed.family in _FAMILIES else None
+        port = borrowed.getsockname()[1] if info is not None else 0
+        if info is None or os.fstat(descriptor).st_ino != inode:
+            return None
+        return _Seen(info, port)
     except OSError:
-        pass
-    connection.close()
-    return None
+        return None
+    finally:
+        borrowed.detach()
 
 
 def _tcp_info(connection: socket.socket) -> TcpInfo | None:

@@ -75,9 +75,6 @@ class EstimatingMeter:
         self._messages += 1
         self._published_bytes += size_bytes
 
-    def close(self) -> None:
-        """Nothing is held."""
-
 
 def _parts(size_bytes: int, part_bytes: int) -> int:
     return -(-size_bytes // part_bytes)

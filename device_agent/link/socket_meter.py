@@ -25,8 +25,18 @@ class SocketMeter(Protocol):
     def published(self, size_bytes: int) -> None:
         """A message of this size went to the broker; a measurement knows without being told."""
 
-    def close(self) -> None:
-        """No socket is held any more."""
+
+class NoSockets:
+    """Implements ``SocketMeter`` for links that have no sockets."""
+
+    measured = True
+
+    def crossed_bytes(self) -> int:
+        """None."""
+        return 0
+
+    def published(self, size_bytes: int) -> None:
+        """Nothing happens."""
 
 
 def open_meter(item_bytes: Callable[[], int], monotonic_seconds: Callable[[], float]) -> SocketMeter:

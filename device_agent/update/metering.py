@@ -17,11 +17,14 @@ from device_agent.store.records import AgentRecord
 from device_agent.store.store import Store
 
 _LOOK_SECONDS: Final = 0.25
-# A look between two chunks takes no more than this share of a core.
-_MOST_TIME: Final = 0.01
-# What a kill loses; the price is one write to the disk.
+# While a transfer is under way, any connection may break, and what crossed it since the last look is missed.
+_GLANCES: Final = 50
+# Glances take no more than this share of a core.
+_MOST_TIME: Final = 0.02
+# A kill loses the overhead since the last commit, and a commit is a write that wears flash.
 _COMMIT_SECONDS: Final = 30.0
-_COMMIT_BYTES: Final = 16 * 1024
+_COMMIT_MUCH_SECONDS: Final = 2.0
+_MUCH_BYTES: Final = 16 * 1024
 _log = logging.getLogger(__name__)
 
 
@@ -52,7 +55,7 @@ class Metering:
         return self._meter.measured
 
     def glance(self) -> None:
-        """Something came: the connection that brought it is known from now on, however soon it breaks.
+        """Something came: what brought it is counted, should the connection break the next moment.
 
         Cheap enough for every chunk.
         """
@@ -70,11 +73,20 @@ class Metering:
     async def run(self) -> None:
         """Look until cancelled."""
         while True:
-            try:
-                await run_blocking(self.note)
-            except Error as error:
-                _log.warning("Overhead could not be noted: %s", error)
-            await asyncio.sleep(_LOOK_SECONDS)
+            await self.look()
+            for _ in range(_GLANCES):
+                await asyncio.sleep(_LOOK_SECONDS / _GLANCES)
+                if self._at_rest():
+                    await asyncio.sleep(_LOOK_SECONDS)
+                    break
+                self.glance()
+
+    async def look(self) -> None:
+        """What crossed so far is noted, if the disk takes it."""
+        try:
+            await run_blocking(self.note)
+        except Error as error:
+            _log.warning("Overhead could not be noted: %s", error)
 
     def note(self) -> None:
         """The ledger has what crossed so far.
@@ -82,12 +94,18 @@ class Metering:
         Raises:
             CapacityError: The disk does not take it; the next time makes up for it.
         """
-        settled = self._at_rest()
+        rested = self._at_rest()
         crossed_bytes = self._meter.crossed_bytes()
+        # Asked again: what a transfer that began meanwhile has brought is no overhead.
+        settled = rested and self._at_rest()
         self._store.ledger.cross(crossed_bytes, worked_on(self._store.state.record), settled=settled)
+        self._commit_now_and_then(crossed_bytes)
+
+    def _commit_now_and_then(self, crossed_bytes: int) -> None:
         waiting_bytes = crossed_bytes - self._durable_bytes
         waited_seconds = self._clock.monotonic_seconds() - self._durable_seconds
-        if waiting_bytes >= _COMMIT_BYTES or (waiting_bytes and waited_seconds >= _COMMIT_SECONDS):
+        patience_seconds = _COMMIT_SECONDS if waiting_bytes < _MUCH_BYTES else _COMMIT_MUCH_SECONDS
+        if waiting_bytes and waited_seconds >= patience_seconds:
             self._store.settle()
             self._durable_bytes += waiting_bytes
             self._durable_seconds += waited_seconds

@@ -9,6 +9,7 @@ from nestfleet.v1 import catalog_pb2, control_pb2
 
 from common.digest import to_wire
 from device_agent.store.ledger import Kind, Total
+from device_agent.store.overhead import NO_VERSION
 from device_agent.store.records import Release
 from device_agent.update.progress import Fault, Phase
 from device_agent.update.status import Status
@@ -29,6 +30,8 @@ _KINDS: Final = {
     Kind.UPDATE: control_pb2.TRANSFER_KIND_UPDATE,
     Kind.METADATA: control_pb2.TRANSFER_KIND_METADATA,
     Kind.RETRANSMITTED: control_pb2.TRANSFER_KIND_RETRANSMITTED,
+    Kind.OVERHEAD: control_pb2.TRANSFER_KIND_OVERHEAD,
+    Kind.DELTA: control_pb2.TRANSFER_KIND_DELTA,
 }
 
 
@@ -64,7 +67,10 @@ def ledger_message(
     reached: Mapping[tuple[str, int], Sequence[int]],
     now_unix_ms: int,
 ) -> control_pb2.LedgerReport:
-    """The message for the server; ``totals`` come with the most recently changed first."""
+    """The message for the server; ``totals`` come with the most recently changed first.
+
+    What crossed before any version was wanted is left out: it is counted for the first one that is.
+    """
     return control_pb2.LedgerReport(
         device_id=device_id,
         ledger_id=ledger_id,
@@ -78,6 +84,7 @@ def ledger_message(
                 blobs=total.blobs,
             )
             for total in totals[:MAX_REPORTED_TOTALS]
+            if (total.model, total.version) != NO_VERSION
         ],
         reached=[
             control_pb2.LevelsReached(ref=catalog_pb2.VersionRef(model=model, version=version), levels=levels)
