@@ -23,8 +23,8 @@ class CountingProxy:
         address: ``HOST:PORT`` to connect to.
         crossed_bytes: What the clients sent and what reached them, over all connections.
         connections: How many there have been.
-        cut_after_bytes: The connection over which this many more bytes go carries nothing more, and is closed a
-            moment later, as when a link is lost; None: none is.
+        cut_after_bytes: The connection over which this many more bytes go carries nothing more and is closed
+            a moment later, as when a link is lost; None: none is.
     """
 
     def __init__(self, target: str, *, bytes_per_second: int = 0) -> None:
