@@ -15,6 +15,7 @@ from server.registry.records import HourRecord, ReachedRecord, TransferRecord
 _MAX_ROWS: Final = 4096
 _MAX_LEVELS: Final = 8
 _MAX_VERSION: Final = 0x7FFFFFFF
+_END_OF_TIME_MS: Final = 253_402_300_800_000  # the year 10000, beyond what calendars here know
 _MAX_COUNT: Final = 1 << 50  # a PiB, or as many blobs: beyond any device
 _KINDS: Final = {
     control_pb2.TRANSFER_KIND_BASE: Kind.BASE,
@@ -125,9 +126,9 @@ def hour_messages(hours: Iterable[HourRecord]) -> list[fleet_pb2.HourlyBytes]:
 
 
 def hours_from_messages(messages: Iterable[fleet_pb2.HourlyBytes]) -> list[HourRecord]:
-    """Bytes over time from the wire; kinds that this client does not know are left out."""
+    """Bytes over time from the wire; unknown kinds, and times that are none, are left out."""
     return [
         HourRecord(hour_unix_ms=message.unix_ms, kind=_KINDS[message.kind], moved_bytes=message.bytes)
         for message in messages
-        if message.kind in _KINDS
+        if message.kind in _KINDS and message.unix_ms < _END_OF_TIME_MS
     ]
