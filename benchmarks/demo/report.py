@@ -50,7 +50,7 @@ def delivery_part(delivered: Delivered, fp32_accuracy: float, largest: str) -> d
 
 
 def moved_part(fleet: fleet_pb2.Savings) -> dict[str, Any]:
-    """All that crossed the fleet's links in the whole run, as last reported: payload, and what stood beside it."""
+    """All that crossed the fleet's links in the whole run, as last reported: payload, and overhead."""
     return {
         "moved_bytes": fleet.moved_bytes,
         "moved_bytes_by_kind": {kind.value: getattr(fleet, f"{kind}_bytes") for kind in Kind},

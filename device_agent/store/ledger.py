@@ -10,6 +10,7 @@ kill loses the overhead since the last commit, and nothing else; see ``overhead`
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 import time
@@ -35,6 +36,9 @@ SELECT model, version, kind, level, sum(received_bytes), sum(repeated_bytes),
     sum(received_bytes >= max(size_bytes, 1)), max(changed)
 FROM items GROUP BY model, version, kind, level ORDER BY max(changed) DESC, model, version, kind, level
 """
+
+
+_log = logging.getLogger(__name__)
 
 
 class Kind(StrEnum):
@@ -225,9 +229,15 @@ class Ledger:
         return levels
 
     def close(self) -> None:
-        """Everything is durable, the file closed."""
+        """Everything is durable, the file closed.
+
+        Where the disk refuses, overhead since the last commit is lost: a start states what is on disk again.
+        """
         with self._using, database_errors():
-            self._db.commit()
+            try:
+                self._db.commit()
+            except sqlite3.OperationalError as error:
+                _log.warning("The ledger's last counts are lost: %s", error)
             self._db.close()
 
     @contextmanager

@@ -52,12 +52,15 @@ class Overhead:
         Where items grew since the last call, nothing settles yet: a socket may be seen a moment before them.
         Below 0 at rest means that a socket came and went unseen: nothing is taken back for it.
         """
-        _, counted_before, crossed_before = self._database.execute(_SOCKETS).fetchone()
+        before: tuple[int, int, int] = self._database.execute(_SOCKETS).fetchone()
+        _, counted_before, crossed_before = before
         open_bytes = self.open_bytes(counted_bytes) + crossed_bytes - crossed_before
         if settled and counted_bytes == counted_before:
             self._settle(max(0, open_bytes), ref, now)
             open_bytes = 0
-        self._database.execute(_NOTE, (open_bytes, counted_bytes, crossed_bytes))
+        noted = (open_bytes, counted_bytes, crossed_bytes)
+        if noted != before:  # at rest nothing is written
+            self._database.execute(_NOTE, noted)
 
     def rows(self) -> list[tuple[int, str, int, int]]:
         """Time of the last change, model, version and bytes."""

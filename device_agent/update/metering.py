@@ -106,9 +106,9 @@ class Metering:
         waited_seconds = self._clock.monotonic_seconds() - self._durable_seconds
         patience_seconds = _COMMIT_SECONDS if waiting_bytes < _MUCH_BYTES else _COMMIT_MUCH_SECONDS
         if waiting_bytes and waited_seconds >= patience_seconds:
+            self._durable_seconds += waited_seconds
             self._store.settle()
             self._durable_bytes += waiting_bytes
-            self._durable_seconds += waited_seconds
 
 
 def worked_on(record: AgentRecord) -> tuple[str, int]:

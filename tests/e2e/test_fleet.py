@@ -163,8 +163,8 @@ def test_server_and_agents_agree_to_the_byte(compose: Compose, operator: FleetCl
         assert row.moved_bytes == sum(seen.values())
         assert status["overhead_measured"] is True
         told, counted = seen.pop("overhead"), own.pop("overhead")
-        assert 0 < told <= counted
-        return bool(seen == own and counted - told < MOST_UNREPORTED_BYTES)
+        assert told <= counted
+        return bool(seen == own and told and counted - told < MOST_UNREPORTED_BYTES)
 
     for agent in AGENTS:
         wait_until(lambda agent=agent: agree(agent), f"{agent} and the server agree")  # type: ignore[misc]
@@ -172,5 +172,5 @@ def test_server_and_agents_agree_to_the_byte(compose: Compose, operator: FleetCl
 
 def test_savings_are_shown(compose: Compose) -> None:
     savings = compose.nestfleet("savings")
-    assert {hour["kind"] for hour in savings["hours"]} >= {"TRANSFER_KIND_BASE", "TRANSFER_KIND_OVERHEAD"}
+    assert {hour["kind"] for hour in savings["hours"]} >= {"base", "overhead"}
     assert savings["fleet"]["moved_bytes"] < savings["fleet"]["paper_bytes"]

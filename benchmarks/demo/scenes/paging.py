@@ -15,7 +15,7 @@ class Paged:
     """What paging cost.
 
     Attributes:
-        evict_wire_bytes: Payload that the board received from before the cut until it was measured at the low level.
+        evict_wire_bytes: Payload that came from before the cut until the board was measured at the low level.
         page_in_wire_bytes: Received from then until it was measured at the full level again.
         evict_seconds: From the cut until the server knew of the low level.
         page_in_seconds: From the restored budget until the server knew of the full level.
