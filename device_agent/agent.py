@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from common.addresses import BrokerAddress, parse_broker_url, parse_host_port
@@ -17,6 +17,7 @@ from device_agent.link.backoff import Backoff
 from device_agent.link.control import ControlLink, Listener
 from device_agent.link.enrolment import Enrolment
 from device_agent.link.server import ServerLink
+from device_agent.link.socket_meter import NoSockets, SocketMeter
 from device_agent.residency.sensors import MemorySensor, derive_budget_bytes
 from device_agent.settings import Settings
 from device_agent.store.records import Broker
@@ -26,8 +27,9 @@ from device_agent.update.fetcher import Fetcher
 from device_agent.update.gate import TransferGate
 from device_agent.update.keeper import Keeper
 from device_agent.update.metered import MeteredLink
+from device_agent.update.metering import Metering
 from device_agent.update.pacing import Pacer
-from device_agent.update.progress import Progress
+from device_agent.update.progress import Phase, Progress
 from device_agent.update.reporter import Reporter
 from device_agent.update.served import Load
 from device_agent.update.startup import Startup
@@ -50,6 +52,7 @@ class Outside:
         backoff: Makes the waits between two tries.
         started_unix_ms: When the process began.
         session_id: Random per process.
+        meter: Counts what crosses the sockets.
     """
 
     server: ServerLink
@@ -60,6 +63,7 @@ class Outside:
     backoff: Callable[[], Backoff]
     started_unix_ms: int
     session_id: str
+    meter: SocketMeter = field(default_factory=NoSockets)
 
 
 class Agent:
@@ -83,12 +87,14 @@ class Agent:
         self._over = asyncio.Event()
         self._first_inference_seconds = 0.0
         self.inference_url = ""
+        self._metering = Metering(outside.meter, store, outside.clock, at_rest=self._at_rest)
         self._reporter = Reporter(
             outside.control,
             store,
             outside.clock,
             take=self.status,
             heartbeat_seconds=settings.heartbeat_seconds,
+            on_published=self._metering.published,
         )
         self._progress = Progress(self._reporter.changed)
         self.keeper = Keeper(outside.load, store.blobs.read, self._switched)
@@ -118,6 +124,7 @@ class Agent:
         works: list[Coroutine[Any, Any, None]] = [
             self._updater.run(),
             self._reporter.run(),
+            self._metering.run(),
             self._budget.watch(),
             self._gate.watch(),
             self._outside.control.run(listener),
@@ -133,6 +140,7 @@ class Agent:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._metering.look()
 
     def look_again(self) -> None:
         """Something outside may have changed: try at once what waits for a later try."""
@@ -159,7 +167,8 @@ class Agent:
     def status_tree(self) -> dict[str, Any]:
         """The state as JSON can carry it."""
         connected = self._outside.control.connected
-        return to_tree(self.status(), self._store.ledger.totals(), broker_connected=connected)
+        tree = to_tree(self.status(), self._store.ledger.totals(), broker_connected=connected)
+        return {**tree, "overhead_measured": self._metering.measured}
 
     def _make_budget(self) -> Budget:
         settings = self._settings
@@ -197,7 +206,7 @@ class Agent:
             self._store,
             pacer=self._pacer,
             disk_reserve_bytes=settings.disk_reserve_bytes,
-            on_progress=self._reporter.changed,
+            on_progress=self._received,
         )
         return Updater(
             store=self._store,
@@ -219,6 +228,13 @@ class Agent:
             return parse_broker_url(self._settings.broker_url)
         host = broker.host or parse_host_port(self._settings.server)[0]
         return BrokerAddress(host, broker.port, broker.tls)
+
+    def _at_rest(self) -> bool:
+        return self._progress.phase is not Phase.FETCHING
+
+    def _received(self) -> None:
+        self._metering.glance()
+        self._reporter.changed()
 
     def _switched(self) -> None:
         if not self._first_inference_seconds:

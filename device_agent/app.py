@@ -26,6 +26,7 @@ from device_agent.inference.warm_up import warm_up
 from device_agent.link.backoff import Backoff
 from device_agent.link.grpc_link import GrpcLink
 from device_agent.link.mqtt_link import MqttLink
+from device_agent.link.socket_meter import open_meter
 from device_agent.link.url_link import UrlLink
 from device_agent.residency.sensors import SystemMemory
 from device_agent.settings import Settings
@@ -66,6 +67,7 @@ async def _serve(settings: Settings, store: Store, server: GrpcLink) -> None:
         backoff=Backoff,
         started_unix_ms=int(psutil.Process(os.getpid()).create_time() * 1000),
         session_id=session_id,
+        meter=open_meter(store.ledger.item_bytes, SystemClock().monotonic_seconds),
     )
     agent = Agent(settings, store, outside)
     with _signals(agent) as stop:

@@ -48,7 +48,7 @@ def format_status(tree: Mapping[str, Any]) -> str:
             f"memory     {_of(tree, 'resident_bytes', 'memory_budget_bytes')}",
             f"disk       {format_bytes(tree['disk_bytes'])}",
             f"download   {_of(tree, 'fetch_done_bytes', 'fetch_total_bytes')}",
-            f"received   {format_bytes(sum(tree['ledger'].values()))}",
+            f"moved      {format_bytes(sum(tree['ledger'].values()))}",
             f"month      {_month(tree)}",
             f"metered    {'yes' if tree['metered'] else 'no'}",
             f"broker     {'connected' if tree['broker_connected'] else 'away'}",

@@ -8,7 +8,6 @@ from dataclasses import replace
 from common.clock import Clock
 from common.errors import CapacityError, Error
 from device_agent.blocking import run_blocking
-from device_agent.store.ledger import by_kind
 from device_agent.store.records import Traffic
 from device_agent.store.store import Store
 from device_agent.update.month import begun, counted
@@ -92,4 +91,4 @@ def _months(traffic: Traffic | None) -> list[int]:
 
 
 def _ledger_bytes(store: Store) -> int:
-    return sum(by_kind(store.ledger.totals()).values())
+    return store.ledger.total_bytes()

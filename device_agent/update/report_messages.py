@@ -10,6 +10,7 @@ from nestfleet.v1 import catalog_pb2, control_pb2
 from common.digest import to_wire
 from common.transfer_limits import transfer_limits_message
 from device_agent.store.ledger import Kind, Total
+from device_agent.store.overhead import NO_VERSION
 from device_agent.store.records import Release
 from device_agent.update.allowance import TransferHold
 from device_agent.update.progress import Fault, Phase
@@ -31,6 +32,8 @@ _KINDS: Final = {
     Kind.UPDATE: control_pb2.TRANSFER_KIND_UPDATE,
     Kind.METADATA: control_pb2.TRANSFER_KIND_METADATA,
     Kind.RETRANSMITTED: control_pb2.TRANSFER_KIND_RETRANSMITTED,
+    Kind.OVERHEAD: control_pb2.TRANSFER_KIND_OVERHEAD,
+    Kind.DELTA: control_pb2.TRANSFER_KIND_DELTA,
 }
 
 
@@ -70,7 +73,10 @@ def ledger_message(
     reached: Mapping[tuple[str, int], Sequence[int]],
     now_unix_ms: int,
 ) -> control_pb2.LedgerReport:
-    """The message for the server; ``totals`` come with the most recently changed first."""
+    """The message for the server; ``totals`` come with the most recently changed first.
+
+    What crossed before any version was wanted is left out: it is counted for the first one that is.
+    """
     return control_pb2.LedgerReport(
         device_id=device_id,
         ledger_id=ledger_id,
@@ -84,6 +90,7 @@ def ledger_message(
                 blobs=total.blobs,
             )
             for total in totals[:MAX_REPORTED_TOTALS]
+            if (total.model, total.version) != NO_VERSION
         ],
         reached=[
             control_pb2.LevelsReached(ref=catalog_pb2.VersionRef(model=model, version=version), levels=levels)

@@ -98,7 +98,7 @@ class TransferRecord:
 
     Attributes:
         device_id, ledger_id: Who counted; the registry fills them in.
-        kind: "base", "shard", "update", "metadata" or "retransmitted".
+        kind: "base", "shard", "update", "metadata", "retransmitted", "overhead" or "delta".
         level: Level of the blobs; 0 for metadata.
         blobs: Blobs completed.
     """
@@ -122,3 +122,17 @@ class ReachedRecord:
     level: int
     device_id: str = ""
     ledger_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HourRecord:
+    """Bytes of one kind that the fleet moved, by when their reports came.
+
+    Attributes:
+        hour_unix_ms: Start of the hour; of the day, UTC, where it is more than a year ago.
+        kind: As in TransferRecord.
+    """
+
+    hour_unix_ms: int
+    kind: str
+    moved_bytes: int

@@ -8,11 +8,12 @@ from common.clock import Clock, SystemClock
 from common.names import check_name
 from common.sizes import SizeReport
 from common.transfer_limits import TransferLimits
-from server.registry import byte_counts, devices, goals, versions
+from server.registry import byte_counts, devices, goals, moved_hours, versions
 from server.registry.database import Database
 from server.registry.migrate import migrate
 from server.registry.records import (
     DeviceRecord,
+    HourRecord,
     NewVersion,
     ReachedRecord,
     TransferRecord,
@@ -278,3 +279,7 @@ class Registry:
     def reached(self, model: str = "") -> list[ReachedRecord]:
         """All levels reached, or those of one model."""
         return self._database.read(lambda session: byte_counts.reached(session, model))
+
+    def moved_hours(self, model: str = "") -> list[HourRecord]:
+        """Bytes by hour and kind, oldest first; over all models, or of one."""
+        return self._database.read(lambda session: moved_hours.moved_hours(session, model))

@@ -160,3 +160,18 @@ class ReachedRow(Table):
     version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     level: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     since_unix_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class HourRow(Table):
+    """Bytes of a model and kind that the fleet moved in an hour, by when their reports came.
+
+    Attributes:
+        hour_unix_ms: Start of the hour; of the day, UTC, where it is more than a year ago.
+    """
+
+    __tablename__ = "moved_hours"
+
+    hour_unix_ms: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    model: Mapped[str] = mapped_column(_NAME, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    moved_bytes: Mapped[int] = mapped_column(BigInteger)

@@ -13,7 +13,7 @@ from common.errors import InvalidInputError
 from common.names import check_name
 from common.transfer_limits import read_transfer_limits
 from server.control.desk import Desk
-from server.ledger.messages import savings_message
+from server.ledger.messages import hour_messages, savings_message
 from server.ledger.recording import savings
 from server.registry.repository import Registry
 from server.rpc.convert import device_message
@@ -86,9 +86,11 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
         if request.model:
             check_name(request.model, what="model")
         comparison = await asyncio.to_thread(savings, self._registry, request.model)
+        hours = await asyncio.to_thread(self._registry.moved_hours, request.model)
         return fleet_pb2.GetSavingsResponse(
             devices=[savings_message(row) for row in comparison.devices],
             fleet=savings_message(comparison.fleet),
+            hours=hour_messages(hours),
         )
 
     async def CollectGarbage(

@@ -221,18 +221,26 @@ async def test_savings_tell_what_devices_reported(server: RunningServer) -> None
         report = control_pb2.LedgerReport(device_id="kitchen", ledger_id="l1")
         report.totals.add(ref=version.ref, kind=control_pb2.TRANSFER_KIND_BASE, level=4, payload_bytes=100)
         report.totals.add(ref=version.ref, kind=control_pb2.TRANSFER_KIND_METADATA, payload_bytes=7)
+        report.totals.add(ref=version.ref, kind=control_pb2.TRANSFER_KIND_OVERHEAD, payload_bytes=3)
         report.reached.add(ref=version.ref, levels=[4])
         topic = topic_for("kitchen", Topic.LEDGER)
         await link.publish(topic, report.SerializeToString(), qos=1, retain=True)
 
         async def counted() -> bool:
             answer = await fleet(server).GetSavings(fleet_pb2.GetSavingsRequest(model="tiny"))
-            return answer.fleet.moved_bytes == 107
+            return answer.fleet.moved_bytes == 110
 
         await until(counted)
     answer = await fleet(server).GetSavings(fleet_pb2.GetSavingsRequest())
     row = next(row for row in answer.devices if row.device_id == "kitchen")
-    assert (row.base_bytes, row.metadata_bytes, row.versions) == (100, 7, 1)
+    assert (row.base_bytes, row.metadata_bytes, row.overhead_bytes, row.versions) == (100, 7, 3, 1)
+    assert {hour.kind: hour.bytes for hour in answer.hours} == {
+        control_pb2.TRANSFER_KIND_BASE: 100,
+        control_pb2.TRANSFER_KIND_METADATA: 7,
+        control_pb2.TRANSFER_KIND_OVERHEAD: 3,
+    }
+    assert len({hour.unix_ms for hour in answer.hours}) <= 2
+    assert all(hour.unix_ms % 3_600_000 == 0 for hour in answer.hours)
     assert row.fp32_bytes == version.sizes.fp32_bytes
     assert row.paper_bytes == version.sizes.paper_high_bytes
     with pytest.raises(grpc.aio.AioRpcError) as caught:
