@@ -25,6 +25,7 @@ from server.delivery.enrol import Enrolment
 from server.delivery.fetch import Fetching
 from server.delivery.order import Part
 from server.delivery.publish import Publishing, PushLimits
+from server.delivery.urls import UrlSigning
 from server.delivery.workspace import Workspace
 from server.quantize.workers import make_workers
 from server.registry.repository import Registry
@@ -109,10 +110,14 @@ async def running(settings: Settings) -> AsyncIterator[Addresses]:
         stack.push_async_callback(_cancelled, asyncio.create_task(desk.run()))
         deltas = Deltas(registry, store)
         stack.push_async_callback(deltas.close)
-        enrolment = Enrolment(registry, clock, advertised)
         rpc = RpcServer(
             CatalogServicer(registry),
-            DeliveryServicer(enrolment, Fetching(registry, store), deltas),
+            DeliveryServicer(
+                Enrolment(registry, clock, advertised),
+                Fetching(registry, store),
+                UrlSigning(registry, store, clock, seconds=settings.presigned_url_seconds),
+                deltas,
+            ),
             FleetServicer(registry, store, desk, clock, gc_grace_seconds=settings.gc_grace_seconds),
             PublishServicer(publishing, block_size_bytes=settings.block_size_bytes),
         )

@@ -78,6 +78,12 @@ class GrpcLink:
         answer = await self._ask(self._stub.GetManifest(request, timeout=_MANIFEST_SECONDS))
         return answer.manifest_zstd
 
+    async def blob_urls(self, digests: Sequence[str]) -> dict[str, str]:
+        """URLs by digest, where the server offers any; each is a secret."""
+        request = delivery_pb2.GetBlobUrlsRequest(digests=[to_wire(digest) for digest in digests])
+        answer = await self._ask(self._stub.GetBlobUrls(request, timeout=self._call_seconds))
+        return {one.digest.hex(): one.url for one in answer.urls}
+
     async def blobs(self, wanted: Sequence[Wanted]) -> AsyncGenerator[Chunk, None]:
         """Many blobs on one stream; the call ends with the generator."""
         call = self._stub.FetchBlobs()

@@ -14,9 +14,10 @@ from device_agent.store.records import Release
 from device_agent.store.store import Store
 from device_agent.update.delta_offers import DeltaOffers
 from device_agent.update.delta_plan import DeltaPlan, Rebuild, delta_items
-from device_agent.update.fallback import DataBudget, Fallback, NoBudget, Reason
+from device_agent.update.fallback import Fallback, Reason
 from device_agent.update.fetch_plan import has_base
 from device_agent.update.fetcher import Fetcher, Plan
+from device_agent.update.gate import UpdateBudget
 from device_agent.update.rebuilder import Rebuilder
 
 _ROUNDS: Final = 3
@@ -44,12 +45,12 @@ class DeltaFetcher:
         store: Store,
         *,
         on_progress: Callable[[], None],
-        budget: DataBudget | None = None,
+        budget: UpdateBudget,
     ) -> None:
         self._fetcher = fetcher
         self._store = store
         self._offers = DeltaOffers(server)
-        self._fallback = Fallback(budget or NoBudget())
+        self._fallback = Fallback(budget)
         self._rebuilder = Rebuilder(store, self._fallback, on_progress)
 
     @property
@@ -69,7 +70,7 @@ class DeltaFetcher:
             NotFoundError: The server has one no more.
             IntegrityError: What came is not what the digest names, three times.
             LinkError: The server is away; what came so far stays.
-            Error: What the budget says of blobs that have to come whole.
+            HeldError: A limit is reached, or does not leave what has to come whole; what came so far stays.
         """
         self._fallback.ask_again()
         versions = await run_blocking(lambda: self._versions(release))

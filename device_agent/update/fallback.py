@@ -6,11 +6,10 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from enum import StrEnum
-from typing import Protocol
 
-from common.errors import Error
 from common.manifest import BlobRef
 from device_agent.store.records import Release
+from device_agent.update.gate import UpdateBudget
 
 _log = logging.getLogger(__name__)
 
@@ -24,28 +23,6 @@ class Reason(StrEnum):
     DAMAGED = "what a delta needs is damaged on the disk"
 
 
-class DataBudget(Protocol):
-    """What is asked before bytes come that a delta was to save."""
-
-    def affords(self, needed_bytes: int) -> bool:
-        """Whether the budget leaves so many bytes."""
-
-    def refuse(self, needed_bytes: int) -> Error:
-        """The error to raise where it does not."""
-
-
-class NoBudget:
-    """A device that may receive as much as there is. Implements ``DataBudget``."""
-
-    def affords(self, needed_bytes: int) -> bool:  # noqa: ARG002  # anything
-        """Always."""
-        return True
-
-    def refuse(self, needed_bytes: int) -> Error:
-        """Never called."""
-        raise ValueError(f"{needed_bytes} bytes are refused without a budget")
-
-
 class Fallback:
     """What has to come whole.
 
@@ -57,7 +34,7 @@ class Fallback:
         off: Why no delta is asked for any more until the next start; None while they are.
     """
 
-    def __init__(self, budget: DataBudget) -> None:
+    def __init__(self, budget: UpdateBudget) -> None:
         self._budget = budget
         self._lost: dict[str, Reason] = {}
         self._told: dict[str, Reason] = {}
@@ -93,7 +70,7 @@ class Fallback:
             here_bytes: How many bytes of a blob are here already.
 
         Raises:
-            Error: What the budget says.
+            HeldError: It does not, and says what there must be.
         """
         needed_bytes = sum(max(0, ref.size_bytes - here_bytes(ref.digest)) for ref in refs)
         if needed_bytes and not self._budget.affords(needed_bytes):

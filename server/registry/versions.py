@@ -56,8 +56,16 @@ def _queue_up(session: Session, model: str) -> None:
         session.execute(select(func.pg_advisory_xact_lock(func.hashtext(model))))
 
 
-def find(session: Session, model: str, version: int, *, lock: bool = False) -> VersionRow:
+def find(session: Session, model: str, version: int, *, lock: bool = False, hold: bool = False) -> VersionRow:
     """The row of a version; 0 stands for the newest.
+
+    Args:
+        session: The transaction.
+        model: A model.
+        version: A number.
+        lock: Nobody else may use the version until the transaction ends.
+        hold: Nobody may withdraw it until then. Those who hold it, and those whose new rows name it, do not
+            wait for each other; with ``lock``, an assignment and a report would wait in a circle.
 
     Raises:
         NotFoundError: There is none; the message says which there are.
@@ -65,7 +73,7 @@ def find(session: Session, model: str, version: int, *, lock: bool = False) -> V
     query = select(VersionRow).where(VersionRow.model == model, ~VersionRow.withdrawn)
     query = query.where(VersionRow.version == version) if version else query
     query = query.order_by(VersionRow.version.desc()).limit(1)
-    row = session.scalar(query.with_for_update() if lock else query)
+    row = session.scalar(query.with_for_update(read=not lock) if lock or hold else query)
     if row is None:
         raise _missing(session, model, version)
     return row

@@ -18,15 +18,17 @@ from server.delivery.enrol import Enrolment
 from server.delivery.fetch import Fetching, manifest_frame
 from server.delivery.stream.pieces import Part
 from server.delivery.stream.sending import BlobStream
+from server.delivery.urls import UrlSigning
 from server.rpc.interceptor import abort_with
 
 
 class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
     """Enrols devices, hands out manifests and blobs, and offers deltas."""
 
-    def __init__(self, enrolment: Enrolment, fetching: Fetching, deltas: Deltas) -> None:
+    def __init__(self, enrolment: Enrolment, fetching: Fetching, signing: UrlSigning, deltas: Deltas) -> None:
         self._enrolment = enrolment
         self._fetching = fetching
+        self._signing = signing
         self._deltas = deltas
 
     async def Enrol(
@@ -68,6 +70,22 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
         async with contextlib.aclosing(offers) as batches:
             async for batch in batches:
                 yield delivery_pb2.OfferDeltasResponse(offers=map(_offer_message, batch))
+
+    async def GetBlobUrls(
+        self,
+        request: delivery_pb2.GetBlobUrlsRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> delivery_pb2.GetBlobUrlsResponse:
+        """Where blobs can be had without passing through here."""
+        signed = await self._signing.urls([from_wire(digest) for digest in request.digests])
+        return delivery_pb2.GetBlobUrlsResponse(
+            urls=[
+                delivery_pb2.BlobUrl(
+                    digest=to_wire(one.digest), url=one.url, expires_unix_ms=one.expires_unix_ms
+                )
+                for one in signed
+            ]
+        )
 
     async def FetchBlobs(
         self,

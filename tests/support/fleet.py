@@ -20,7 +20,7 @@ from nestfleet.v1 import catalog_pb2, control_pb2
 from numpy.typing import NDArray
 
 from common.blob_codec import decode_bytes, encode_bytes
-from common.clock import SystemClock
+from common.clock import Clock, SystemClock
 from common.digest import sha256_hex, to_wire
 from common.errors import ConflictError, LinkError, NotFoundError, SelfTestError
 from common.manifest import Manifest, TensorPart, to_json
@@ -36,7 +36,6 @@ from device_agent.residency.policy import total_bytes
 from device_agent.settings import Settings
 from device_agent.store.records import Broker, Release
 from device_agent.store.store import Store
-from device_agent.update.fallback import DataBudget
 from device_agent.update.served import Load
 from tests.support.blocks import random_version
 from tests.support.deltas import DeltaDesk
@@ -388,7 +387,7 @@ class Board:
     settings: Settings = field(default_factory=Settings)
     generation: int = 0
     load: Load | None = None
-    data_budget: DataBudget | None = None
+    clock: Clock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
         self.settings = replace(
@@ -410,11 +409,10 @@ class Board:
             control=self.control,
             load=self.load or self.runtime.load,
             memory=Memory(),
-            clock=SystemClock(),
+            clock=self.clock,
             backoff=lambda: Backoff(first_seconds=0.01, longest_seconds=0.05),
             started_unix_ms=0,
             session_id="session",
-            data_budget=self.data_budget,
         )
         agent = Agent(self.settings, store, outside)
         task = asyncio.create_task(agent.run())
@@ -446,9 +444,11 @@ class Board:
         )
         self.control.say(Topic.ASSIGNMENT, message.SerializeToString())
 
-    def limit(self, budget_bytes: int, generation: int) -> None:
+    def limit(
+        self, budget_bytes: int, generation: int, transfer: control_pb2.TransferLimits | None = None
+    ) -> None:
         message = control_pb2.Limits(
-            device_id="board", generation=generation, memory_budget_bytes=budget_bytes
+            device_id="board", generation=generation, memory_budget_bytes=budget_bytes, transfer=transfer
         )
         self.control.say(Topic.LIMITS, message.SerializeToString())
 
@@ -473,6 +473,11 @@ class RunningAgent:
     def fault(self) -> str:
         fault = self.agent.status().fault
         return fault.code if fault else ""
+
+    def held_by(self) -> str:
+        """The limit that holds transfers back; empty for none."""
+        hold = self.agent.status().hold
+        return hold.limit if hold else ""
 
     def ledger(self) -> dict[str, int]:
         tree: dict[str, int] = self.agent.status_tree()["ledger"]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from nestfleet.v1 import control_pb2
 
 from common.delta import spans
 from common.digest import sha256_hex
-from common.errors import CapacityError, Error, LinkError
+from common.errors import LinkError
 from device_agent.link.server import DeltaOffer
 from tests.support.deltas import ConfusedDesk, DeltaDesk, WrongBaseDesk, contents
 from tests.support.fleet import Board, MemoryServer, RunningAgent, TestVersion, make_version
@@ -238,46 +240,42 @@ async def test_a_server_that_stays_silent_about_deltas_is_not_waited_for_for_eve
         assert (running.ledger()["update"] > 0) == (whole > 0)
 
 
-@dataclass
-class Purse:
-    """A data budget. Implements ``DataBudget``."""
-
-    left_bytes: int
-    asked: list[int] = field(default_factory=list)
-
-    def affords(self, needed_bytes: int) -> bool:
-        self.asked.append(needed_bytes)
-        return needed_bytes <= self.left_bytes
-
-    def refuse(self, needed_bytes: int) -> Error:
-        return CapacityError(f"The budget does not leave {needed_bytes} bytes.", needed_bytes=needed_bytes)
-
-
 async def test_whole_blobs_that_are_not_afforded_do_not_come(board: Board) -> None:
     board.server.deltas = ConfusedDesk()
     needed_bytes = TWO.wire(8, without=ONE)
-    purse = Purse(needed_bytes - 1)
-    board.data_budget = purse
     board.assign(ONE)
     async with board.agent() as running:
         await until(lambda: running.runs(1, 8))
+        enough_bytes = board.server.sent.total() + needed_bytes
+        board.limit(0, 1, control_pb2.TransferLimits(monthly_bytes=enough_bytes))
         board.assign(TWO)
-        await until(lambda: running.fault() == "capacity")
-        fault = running.agent.status().fault
-        assert fault is not None
-        assert str(needed_bytes) in fault.detail
-        assert running.ledger()["update"] == 0
+        await until(lambda: running.held_by() == "update_budget")
+        hold = running.agent.status().hold
+        assert hold is not None
+        assert f"{needed_bytes} bytes" in hold.detail, (
+            "all that it takes is named before the first byte of it"
+        )
         moved = board.server.sent.total()
         running.agent.look_again()
-        await until(lambda: len(purse.asked) >= 2)
+        await asyncio.sleep(0.1)
+        assert running.ledger()["update"] == 0
         assert board.server.sent.total() == moved, "deltas of no use are not fetched again"
-        proven = running.agent.status().proven
-        assert proven == ONE.release, "what ran runs on"
-        purse.left_bytes = needed_bytes
-        running.agent.look_again()
+        assert running.agent.status().proven == ONE.release, "what ran runs on"
+        board.limit(0, 2, control_pb2.TransferLimits(monthly_bytes=2 * enough_bytes))
         await until(lambda: running.runs(2, 8))
-        assert purse.asked[:3] == [needed_bytes] * 3, "the worst is afforded before the first byte"
         assert running.ledger()["update"] == needed_bytes
+        assert running.ledger()["retransmitted"] == 0
+
+
+async def test_a_month_in_which_deltas_fit_and_whole_blobs_do_not_is_enough(board: Board) -> None:
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.runs(1, 8))
+        left_bytes = deltas_bytes(TWO) + len(TWO.frame) + 100
+        assert left_bytes < TWO.wire(8, without=ONE)
+        limits = control_pb2.TransferLimits(monthly_bytes=board.server.sent.total() + left_bytes)
+        board.limit(0, 1, limits)
+        await updated(board, running)
 
 
 async def test_a_link_that_breaks_again_and_again_costs_no_byte_twice_and_one_question(board: Board) -> None:

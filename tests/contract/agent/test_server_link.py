@@ -196,6 +196,13 @@ class Hostile(delivery_pb2_grpc.DeliveryServiceServicer):
         finally:
             self.cancelled.set()
 
+    async def GetBlobUrls(  # noqa: N802
+        self,
+        request: object,  # noqa: ARG002
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> NoReturn:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "what is this?")
+
     async def OfferDeltas(  # noqa: N802
         self,
         request: object,  # noqa: ARG002

@@ -1,6 +1,6 @@
 """deltas.
 
-Revision: 2026_11_25_1459. Follows: 2026_11_23_2230.
+Revision: 2026_11_25_1520. Follows: 2026_11_25_1510.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-revision = "2026_11_25_1459"
-down_revision = "2026_11_23_2230"
+revision = "2026_11_25_1520"
+down_revision = "2026_11_25_1510"
 branch_labels = None
 depends_on = None
 
