@@ -101,6 +101,7 @@ class Fetcher:
             ]
         if first_error is not None:
             raise first_error
+        self._wrong.clear()
 
     async def _round(self, release: Release, plan: Plan) -> dict[str, Error]:
         here = await run_blocking(lambda: self._expect(release, plan))
