@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 MAX_BLOB_BYTES: Final = 64 * 1024 * 1024
 MAX_BLOCKS: Final = 65_536
 MAX_TENSORS_PER_BLOCK: Final = 4096

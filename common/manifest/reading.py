@@ -20,11 +20,11 @@ from common.manifest.writing import to_json
 from common.names import is_name
 from common.nesting import MAX_LEVEL, check_levels, steps_of
 
-_CODINGS: Final = ("raw", "zstd")
+_CODINGS: Final = ("raw", "zstd", "block")
 _VERSION_KEYS: Final = frozenset(
     {"format", "model", "version", "levels", "rounding", "graph", "self_test", "blocks"}
 )
-_BLOCK_KEYS: Final = frozenset({"tensors", "floats", "blobs", "codes"})
+_BLOCK_KEYS: Final = frozenset({"tensors", "floats", "blobs", "digests"})
 _BLOCK_OPTIONS: Final = frozenset({"shard_bits", "level_floats", "gains"})
 
 
@@ -75,18 +75,18 @@ def _block(tree: object, levels: Sequence[int]) -> Block:
     tensors = tuple(_part(item) for item in items(fields["tensors"], MAX_TENSORS_PER_BLOCK))
     floats = tuple(text(item) for item in items(fields["floats"], MAX_TENSORS_PER_BLOCK))
     blobs = tuple(_blob(item) for item in items(fields["blobs"], len(levels)))
-    codes = tuple(digest(item) for item in items(fields["codes"], len(levels)))
+    digests = tuple(digest(item) for item in items(fields["digests"], len(levels)))
     most = len(levels) if tensors else 1
-    if not 1 <= len(blobs) == len(codes) <= most:
+    if not 1 <= len(blobs) == len(digests) <= most:
         raise ManifestError(
-            f"A block names {len(blobs)} blobs and {len(codes)} code digests where 1 to {most} each belong."
+            f"A block names {len(blobs)} blobs and {len(digests)} digests where 1 to {most} each belong."
         )
-    block = Block(tensors, floats, blobs, codes)
+    block = Block(tensors, floats, blobs, digests)
     return Block(
         tensors,
         floats,
         blobs,
-        codes,
+        digests,
         _shard_bits(fields, block.levels(levels)),
         _level_floats(fields, block),
         _gains(fields, block),
@@ -136,7 +136,7 @@ def _part(tree: object) -> TensorPart:
 def _blob(tree: object) -> BlobRef:
     fields = items(tree, 4)
     if len(fields) != 4 or fields[3] not in _CODINGS:  # noqa: PLR2004
-        raise ManifestError("A blob has four fields, the last 'raw' or 'zstd'.")
+        raise ManifestError("A blob has four fields, the last 'raw', 'zstd' or 'block'.")
     ref = BlobRef(
         digest(fields[0]),
         integer(fields[1], 1, MAX_BLOB_BYTES),

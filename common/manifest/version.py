@@ -16,8 +16,9 @@ class BlobRef:
     Attributes:
         digest: SHA-256 of the wire bytes, 64 hex digits.
         size_bytes: Length of the wire bytes.
-        raw_size_bytes: Length after decoding; a decoder refuses to yield more.
-        coding: "raw", or "zstd" for one zstd frame.
+        raw_size_bytes: Length after decoding; a decoder refuses to yield more. Of a block's blob: what its
+            values, packed, its rows' scales and offsets and its floats take in memory.
+        coding: "raw", "zstd" for one zstd frame, or "block" (``common.block_codec``).
     """
 
     digest: str
@@ -66,7 +67,8 @@ class Block:
         floats: Names of values that stay float; they are in the base blob.
         blobs: One per level of its own: the base, then the shards. A block without quantized tensors has a
             base alone.
-        codes_digests: One per blob: SHA-256 of the int8 codes at that level, tensors in order, C order.
+        digests: One per blob: what names the block at that level, whichever way it came there; see
+            ``common.block_codec.level_digest``.
         shard_bits: One per shard: the width of its values. Nothing where each is as wide as its step.
         level_floats: Names of values that stay float and are others at each level; they are in every blob.
         gains: One per shard: how much of the output's energy lifting this block alone by it takes out of the
@@ -76,7 +78,7 @@ class Block:
     tensors: tuple[TensorPart, ...]
     floats: tuple[str, ...]
     blobs: tuple[BlobRef, ...]
-    codes_digests: tuple[str, ...]
+    digests: tuple[str, ...]
     shard_bits: tuple[int, ...] = ()
     level_floats: tuple[str, ...] = ()
     gains: tuple[int, ...] = ()

@@ -53,7 +53,7 @@ def _block_tree(block: Block) -> dict[str, object]:
         "tensors": [[part.name, list(part.shape), part.start, part.stop] for part in block.tensors],
         "floats": list(block.floats),
         "blobs": [_blob_tree(ref) for ref in block.blobs],
-        "codes": list(block.codes_digests),
+        "digests": list(block.digests),
         **{key: list(values) for key, values in optional.items() if values},
     }
 

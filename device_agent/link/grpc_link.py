@@ -16,7 +16,8 @@ from common.channel import CHANNEL_OPTIONS
 from common.digest import to_wire
 from common.errors import LinkError
 from device_agent.link.conversation import Conversation
-from device_agent.link.server import Chunk, Wanted
+from device_agent.link.offers import collect_offers
+from device_agent.link.server import Chunk, DeltaOffer, Wanted
 from device_agent.link.trouble import meant_by
 from device_agent.store.records import Broker
 
@@ -24,6 +25,8 @@ _CALL_SECONDS: Final = 30.0
 _MANIFEST_SECONDS: Final = 300.0  # hundreds of KiB for a large version, over a slow link
 # The server sends pieces of about a quarter of a second: a frozen peer is noticed, a slow one is not cut.
 _CHUNK_SECONDS: Final = 60.0
+# A server that makes the first deltas between two large versions; what it has made it keeps for the next try.
+_OFFERS_SECONDS: Final = 1800.0
 _MAX_PORT: Final = 65_535
 _Answer = TypeVar("_Answer")
 
@@ -75,6 +78,12 @@ class GrpcLink:
         answer = await self._ask(self._stub.GetManifest(request, timeout=_MANIFEST_SECONDS))
         return answer.manifest_zstd
 
+    async def blob_urls(self, digests: Sequence[str]) -> dict[str, str]:
+        """URLs by digest, where the server offers any; each is a secret."""
+        request = delivery_pb2.GetBlobUrlsRequest(digests=[to_wire(digest) for digest in digests])
+        answer = await self._ask(self._stub.GetBlobUrls(request, timeout=self._call_seconds))
+        return {one.digest.hex(): one.url for one in answer.urls}
+
     async def blobs(self, wanted: Sequence[Wanted]) -> AsyncGenerator[Chunk, None]:
         """Many blobs on one stream; the call ends with the generator."""
         call = self._stub.FetchBlobs()
@@ -87,6 +96,28 @@ class GrpcLink:
             raise meant_by(error) from error
         except TimeoutError as error:
             raise LinkError(f"The server at {self._address} sent nothing in time.") from error
+        finally:
+            call.cancel()
+
+    async def offer_deltas(
+        self, wanted: str, held: str, blobs_per_block: Sequence[int], present_per_block: Sequence[int]
+    ) -> Sequence[DeltaOffer]:
+        """Which blobs can be had as deltas."""
+        request = delivery_pb2.OfferDeltasRequest(
+            manifest_digest=to_wire(wanted),
+            held_manifest_digest=to_wire(held),
+            blobs_per_block=blobs_per_block,
+            present_per_block=present_per_block,
+        )
+        call = self._stub.OfferDeltas(request, timeout=_OFFERS_SECONDS)
+        try:
+            return await collect_offers(call, most=sum(blobs_per_block), silence_seconds=self._chunk_seconds)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                return ()  # a server from before there were deltas
+            raise meant_by(error) from error
+        except TimeoutError as error:
+            raise LinkError(f"The server at {self._address} is silent about deltas.") from error
         finally:
             call.cancel()
 

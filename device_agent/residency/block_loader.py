@@ -1,24 +1,25 @@
 """A block's way between disk and memory: base in, shards in on top of it, shards out again.
 
-Every code that enters is checked twice: its blob by the blob's digest, and the assembled codes by the
-manifest's digest of that level. Levels are those of the version; a block whose base is above a wanted level
-stays at its base.
+All that enters is checked twice: its blob by the blob's digest, and what is assembled at a level (codes,
+scales, offsets, floats) by the manifest's digest of that level. Levels are those of the version; a block
+whose base is above a wanted level stays at its base.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.blob_codec import decode_arrays
+from common.block_codec import Content, affine_of, decode, level_digest, shape_of
 from common.errors import IntegrityError
 from common.manifest import Block
-from device_agent.residency import block_arrays
+from common.rows import Affine
 from device_agent.residency.bit_planes import pack_codes, unpack_codes
 from device_agent.residency.code_steps import lift_codes, lower_codes
+from device_agent.residency.level_floats import check_finite, next_float
 from device_agent.residency.resident import ResidentBlock, ResidentPart
 
 ReadBlob = Callable[[str], bytes | memoryview]
@@ -34,24 +35,23 @@ def load_block(block: Block, levels: Sequence[int], level: int, read: ReadBlob) 
         read: Digest to the blob's wire bytes, which need not be verified yet.
 
     Raises:
-        IntegrityError: A blob or the codes it yields are not what the manifest says.
+        IntegrityError: A blob or what it yields is not what the manifest says.
     """
-    arrays = decode_arrays(read(block.blobs[0].digest), block.blobs[0])
-    block_arrays.check_names(block, arrays, base=True)
+    content = _content(block, levels, 0, read)
     own = block.levels(levels)[:1]
-    unsigned = [block_arrays.base_codes(arrays, part, own[0]) for part in block.tensors]
-    _check_codes(block, 0, own[0], unsigned)
+    affines = _affines(block, levels, 0, content, content)
+    _check(block, levels, 0, content.values, affines, content.floats)
     base = ResidentBlock(
         levels=own,
         parts=tuple(
-            ResidentPart(part, pack_codes(codes, own[0]), own, (block_arrays.affine(arrays, part),))
-            for part, codes in zip(block.tensors, unsigned, strict=True)
+            ResidentPart(part, pack_codes(values, own[0]), own, (affine,), grid)
+            for part, values, affine, grid in zip(
+                block.tensors, content.values, affines, content.grids, strict=True
+            )
         ),
-        floats=block_arrays.floats(arrays, block.floats),
-        codes_digest=block.codes_digests[0],
-        level_floats={
-            name: (value,) for name, value in block_arrays.floats(arrays, block.level_floats).items()
-        },
+        floats={name: content.floats[name] for name in block.floats},
+        digest=block.digests[0],
+        level_floats={name: (content.floats[name],) for name in block.level_floats},
     )
     return lift_block(block, levels, base, level, read)
 
@@ -62,7 +62,7 @@ def lift_block(
     """The block at a higher level, its shards read from disk; ``resident`` stays as it is.
 
     Raises:
-        IntegrityError: A shard or what it yields are not what the manifest says.
+        IntegrityError: A shard or what it yields is not what the manifest says.
     """
     own = block.levels(levels)
     count, reached = len(resident.levels), own.index(block.nearest(levels, level)) + 1
@@ -72,28 +72,29 @@ def lift_block(
     affines = [list(part.affines) for part in resident.parts]
     carries = [list(part.carries) for part in resident.parts]
     floats = {name: list(values) for name, values in resident.level_floats.items()}
+    grids = Content((), tuple(part.grid for part in resident.parts))
     steps = block.steps(levels)
     for index in range(count, reached):
-        arrays = decode_arrays(read(block.blobs[index].digest), block.blobs[index])
-        block_arrays.check_names(block, arrays, base=False)
-        step = steps[index - 1]
-        for at, part in enumerate(block.tensors):
-            shard = block_arrays.shard_values(arrays, part, step)
-            unsigned[at], carry = lift_codes(unsigned[at], shard, step)
+        content = _content(block, levels, index, read)
+        at_level = _affines(block, levels, index, grids, content)
+        for at, values in enumerate(content.values):
+            unsigned[at], carry = lift_codes(unsigned[at], values, steps[index - 1])
             carries[at].append(carry)
-            affines[at].append(block_arrays.affine(arrays, part))
-        for name, values in floats.items():
-            values.append(block_arrays.next_float(arrays, name, values[-1]))
-        _check_codes(block, index, own[index], unsigned)
+            affines[at].append(at_level[at])
+        for name, by_level in floats.items():
+            by_level.append(next_float(name, content.floats[name], by_level[-1]))
+        _check(block, levels, index, unsigned, at_level, content.floats)
     now = own[:reached]
     parts = tuple(
-        ResidentPart(part, pack_codes(codes, now[-1]), now, tuple(part_affines), tuple(part_carries))
+        ResidentPart(
+            part.part, pack_codes(codes, now[-1]), now, tuple(part_affines), part.grid, tuple(part_carries)
+        )
         for part, codes, part_affines, part_carries in zip(
-            block.tensors, unsigned, affines, carries, strict=True
+            resident.parts, unsigned, affines, carries, strict=True
         )
     )
     level_floats = {name: tuple(values) for name, values in floats.items()}
-    return ResidentBlock(now, parts, resident.floats, block.codes_digests[reached - 1], level_floats)
+    return ResidentBlock(now, parts, resident.floats, block.digests[reached - 1], level_floats)
 
 
 def lower_block(block: Block, levels: Sequence[int], resident: ResidentBlock, level: int) -> ResidentBlock:
@@ -109,12 +110,13 @@ def lower_block(block: Block, levels: Sequence[int], resident: ResidentBlock, le
             lower_codes(part.codes, part.carries, own, now[-1]),
             now,
             part.affines[: index + 1],
+            part.grid,
             part.carries[:index],
         )
         for part in resident.parts
     )
     level_floats = {name: values[: index + 1] for name, values in resident.level_floats.items()}
-    return ResidentBlock(now, parts, resident.floats, block.codes_digests[index], level_floats)
+    return ResidentBlock(now, parts, resident.floats, block.digests[index], level_floats)
 
 
 def shard_bytes(block: Block, levels: Sequence[int], low: int, high: int) -> int:
@@ -125,13 +127,37 @@ def shard_bytes(block: Block, levels: Sequence[int], low: int, high: int) -> int
     )
 
 
-def _check_codes(block: Block, index: int, level: int, unsigned: Sequence[NDArray[np.uint8]]) -> None:
-    hasher = hashlib.sha256()
-    for codes in unsigned:
-        hasher.update(np.subtract(codes, np.uint8(1 << (level - 1))).data)
-    if hasher.hexdigest() != block.codes_digests[index]:
+def _content(block: Block, levels: Sequence[int], index: int, read: ReadBlob) -> Content:
+    ref = block.blobs[index]
+    return decode(read(ref.digest), ref, shape_of(block, levels, index))
+
+
+def _affines(
+    block: Block, levels: Sequence[int], index: int, base: Content, content: Content
+) -> list[Affine]:
+    """Scale and offset of each part at the level that a blob reaches."""
+    shape = shape_of(block, levels, index)
+    affines = [affine_of(grid, content.fits, at, shape) for at, grid in enumerate(base.grids)]
+    for part, affine in zip(block.tensors, affines, strict=True):
+        check_finite(part.name, affine)
+    return affines
+
+
+def _check(  # noqa: PLR0917
+    block: Block,
+    levels: Sequence[int],
+    index: int,
+    unsigned: Sequence[NDArray[np.uint8]],
+    affines: Sequence[Affine],
+    floats: Mapping[str, NDArray[Any]],
+) -> None:
+    level = block.levels(levels)[index]
+    zero = np.uint8(1 << (level - 1))
+    codes = (np.subtract(values, zero).view(np.int8) for values in unsigned)
+    actual = level_digest(codes, affines, floats)
+    if actual != block.digests[index]:
         raise IntegrityError(
-            f"The codes at {level} bits are not those that the manifest names.",
-            expected=block.codes_digests[index],
-            actual=hasher.hexdigest(),
+            f"A block at {level} bits is not what the manifest names.",
+            expected=block.digests[index],
+            actual=actual,
         )

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
-from common.blob_codec import base_size_bytes
-from common.manifest import BlobRef, Block, Manifest
-from common.packing import packed_size_bytes
+from common.block_codec import ROW_BYTES, shape_of
+from common.manifest import Block, Manifest
 from device_agent.residency.bit_planes import planes_size_bytes
 
-AFFINE_BYTES_PER_ROW: Final = 8  # scale and offset, float32 each
+GRID_BYTES_PER_ROW: Final = 5  # a float32 scale and an int8 zero point
 
 
 def block_bytes(block: Block, levels: Sequence[int], level: int) -> int:
@@ -32,7 +31,7 @@ def block_bytes(block: Block, levels: Sequence[int], level: int) -> int:
     carry_bits = [step.carry_bits for step in block.steps(levels)[:shards]]
     widths = [block.nearest(levels, level), *carry_bits]
     codes = sum(planes_size_bytes(part.weights, width) for part in block.tensors for width in widths)
-    return codes + _affine_bytes(block) * (shards + 1) + _float_bytes(block, levels, shards)
+    return codes + _row_bytes(block, shards + 1) + _float_bytes(block, levels, shards)
 
 
 def total_bytes(manifest: Manifest, chosen: Sequence[int]) -> int:
@@ -81,21 +80,14 @@ def lowest_level(manifest: Manifest, chosen: Sequence[int]) -> int:
     return min(quantized, default=manifest.levels[-1])
 
 
-def _affine_bytes(block: Block) -> int:
-    return AFFINE_BYTES_PER_ROW * sum(part.rows for part in block.tensors)
+def _row_bytes(block: Block, count: int) -> int:
+    """Scales and offsets of so many levels, and the grid."""
+    return (ROW_BYTES * count + GRID_BYTES_PER_ROW) * sum(part.rows for part in block.tensors)
 
 
 def _float_bytes(block: Block, levels: Sequence[int], shards: int) -> int:
-    """What base and shards hold beside codes, scales and offsets: floats and the containers' headers."""
-    base_level = block.levels(levels)[0]
-    base_codes = sum(base_size_bytes(part.weights, base_level) for part in block.tensors)
-    total = _rest_bytes(block, block.blobs[0], base_codes)
-    if block.level_floats:
-        for ref, step in zip(block.blobs[1 : shards + 1], block.steps(levels), strict=False):
-            codes = sum(packed_size_bytes(part.weights, step.shard_bits) for part in block.tensors)
-            total += _rest_bytes(block, ref, codes)
-    return total
-
-
-def _rest_bytes(block: Block, ref: BlobRef, codes_bytes: int) -> int:
-    return max(0, ref.raw_size_bytes - codes_bytes - _affine_bytes(block))
+    """What base and shards hold beside codes, scales and offsets: floats and their containers' headers."""
+    return sum(
+        max(0, block.blobs[index].raw_size_bytes - shape_of(block, levels, index).codes_and_rows_bytes)
+        for index in range(shards + 1)
+    )

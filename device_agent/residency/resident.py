@@ -7,30 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from common.manifest import TensorPart
 from common.nesting import clamp_level
+from common.rows import Affine, Grid
 from device_agent.residency.bit_planes import PackedCodes
-
-
-@dataclass(frozen=True, slots=True)
-class Affine:
-    """``weight = scale * codes + offset`` for one part at one level.
-
-    Attributes:
-        scale: float32 [rows].
-        offset: float32 [rows].
-    """
-
-    scale: NDArray[np.float32]
-    offset: NDArray[np.float32]
-
-    @property
-    def size_bytes(self) -> int:
-        """Memory that the two take."""
-        return self.scale.nbytes + self.offset.nbytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +24,7 @@ class ResidentPart:
         codes: At the block's level.
         levels: From the block's base up to its level.
         affines: One per each of these levels; a step down finds its own here.
+        grid: What scale and offset of a level above start from.
         carries: One per step from the base up to the block's level: what, beside the codes, a step down needs
             (``common.nesting``), as stored; None where codes below are the high bits of those above.
     """
@@ -50,13 +33,15 @@ class ResidentPart:
     codes: PackedCodes
     levels: tuple[int, ...]
     affines: tuple[Affine, ...]
+    grid: Grid
     carries: tuple[PackedCodes | None, ...] = ()
 
     @property
     def size_bytes(self) -> int:
         """Memory that the part takes."""
         carries = sum(carry.size_bytes for carry in self.carries if carry)
-        return self.codes.size_bytes + carries + sum(affine.size_bytes for affine in self.affines)
+        affines = sum(affine.size_bytes for affine in self.affines)
+        return self.codes.size_bytes + carries + affines + self.grid.size_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +52,14 @@ class ResidentBlock:
         levels: From its base up to the level that its codes have.
         parts: Its tensors, in the manifest's order.
         floats: Its values that stay float, by name.
-        codes_digest: What the manifest says of the codes at its level.
+        digest: What names it at its level.
         level_floats: Its values that are others at each level, by name: one per each of ``levels``.
     """
 
     levels: tuple[int, ...]
     parts: tuple[ResidentPart, ...]
     floats: Mapping[str, NDArray[Any]]
-    codes_digest: str
+    digest: str
     level_floats: Mapping[str, tuple[NDArray[Any], ...]]
 
     @property
@@ -157,8 +142,8 @@ class Snapshot:
 
     @property
     def loaded_digest(self) -> str:
-        """SHA-256 over the blocks' raw codes digests, in order: names what is loaded, 64 hex digits."""
+        """SHA-256 over the blocks' raw digests, in order: names what is loaded, 64 hex digits."""
         hasher = hashlib.sha256()
         for block in self.blocks:
-            hasher.update(bytes.fromhex(block.codes_digest))
+            hasher.update(bytes.fromhex(block.digest))
         return hasher.hexdigest()

@@ -16,6 +16,7 @@ from device_agent.store.failures import disk_errors
 from device_agent.store.listing import digest_sizes
 
 _MODE: Final = 0o600
+_UNNAMED: Final = "."
 
 
 class BlobFolder:
@@ -33,6 +34,8 @@ class BlobFolder:
         self._present = set(digest_sizes(self._whole))
         for digest in self._present & set(digest_sizes(self._partial)):
             self._path(self._partial, digest).unlink()
+        for left_over in self._partial.glob(f"{_UNNAMED}*"):
+            left_over.unlink()
 
     @property
     def present(self) -> frozenset[str]:
@@ -81,14 +84,7 @@ class BlobFolder:
             CapacityError: The disk does not take them all; some may be there.
         """
         with disk_errors():
-            handle = os.open(self._path(self._partial, digest), os.O_WRONLY | os.O_CREAT | os.O_APPEND, _MODE)
-            try:
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(handle, view) :]
-                return os.fstat(handle).st_size
-            finally:
-                os.close(handle)
+            return _write(self._path(self._partial, digest), data, os.O_APPEND)
 
     def finish(self, refs: Sequence[BlobRef]) -> dict[str, IntegrityError]:
         """The partial blobs are whole, verified, synced and named; again where a last time broke off.
@@ -129,6 +125,26 @@ class BlobFolder:
             advice="Look for a fault on the way, or push the version again.",
         )
 
+    def put_whole(self, ref: BlobRef, data: bytes) -> None:
+        """A blob that was made here is whole, synced and named; a partial one of the same name is gone.
+
+        Args:
+            ref: Its reference.
+            data: Its bytes, which the caller has verified.
+
+        Raises:
+            CapacityError: The disk does not take it; a partial blob stays as it was.
+        """
+        partial = self._path(self._partial, ref.digest)
+        unnamed = partial.with_name(f"{_UNNAMED}{ref.digest}")
+        with disk_errors():
+            _write(unnamed, data, os.O_TRUNC, sync=True)
+            unnamed.replace(self._path(self._whole, ref.digest))
+            # From here on it is whole; if its name does not last, it is missing at the next start.
+            self._present.add(ref.digest)
+            partial.unlink(missing_ok=True)
+            fsync_folder(self._whole)
+
     def verify(self, ref: BlobRef) -> bool:
         """Whether a whole blob still is what its name says; a size that a manifest makes up is no rot."""
         try:
@@ -152,3 +168,17 @@ class BlobFolder:
         if not is_digest(digest):
             raise ValueError(f"{digest!r:.80} is no digest")
         return folder / digest
+
+
+def _write(path: Path, data: bytes, mode: int, *, sync: bool = False) -> int:
+    """The file has the bytes, appended or in the place of others; its size now."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | mode, _MODE)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(handle, view) :]
+        if sync:
+            os.fsync(handle)
+        return os.fstat(handle).st_size
+    finally:
+        os.close(handle)

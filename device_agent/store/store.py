@@ -27,12 +27,14 @@ class Store:
         state: The agent's record.
         blobs: Blobs on disk.
         ledger: What was received.
+        waiting: Blobs that no manifest names and tidying up leaves alone: deltas of an update under way.
     """
 
     def __init__(self, lock: StoreLock, state: StateFile, root: Path) -> None:
         self._lock = lock
         self.state = state
         self.blobs = BlobFolder(root)
+        self.waiting: frozenset[str] = frozenset()
         self._manifests = ManifestFolder(root)
         self.ledger = _open_ledger(root / "ledger.sqlite")
         self._take_stock()
@@ -118,6 +120,23 @@ class Store:
                 self.ledger.observe(ref.digest, self.blobs.size_bytes(ref.digest))
             self.ledger.commit()
 
+    def put_whole(self, ref: BlobRef, data: bytes) -> None:
+        """A blob that was made here is whole and durable; no byte of it counts as received.
+
+        Raises:
+            CapacityError: The disk does not take it.
+        """
+        self.ledger.place(ref.digest, ref.size_bytes)
+        try:
+            self.blobs.put_whole(ref, data)
+        finally:
+            self._note(ref.digest, self.blobs.size_bytes(ref.digest))
+
+    def drop(self, digest: str) -> None:
+        """A blob that has served its purpose is gone; that it was received stays known."""
+        self.blobs.remove(digest)
+        self._note(digest, 0)
+
     def settle(self) -> None:
         """What was received so far is durable in the ledger."""
         self.ledger.commit()
@@ -132,11 +151,11 @@ class Store:
         return len(rotten)
 
     def keep_only(self, releases: Collection[Release]) -> int:
-        """Only blobs and manifests of these versions stay, whole or partial; bytes freed.
+        """Only blobs and manifests of these versions stay, and what is waiting; bytes freed.
 
         Does nothing where one of the manifests cannot be read, since nobody knows then what to keep.
         """
-        kept: set[str] = set()
+        kept = set(self.waiting)
         for release in releases:
             manifest = self.manifest(release)
             if manifest is None:

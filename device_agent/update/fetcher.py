@@ -20,6 +20,7 @@ from device_agent.update.pacing import Pacer
 from device_agent.update.transfer import Transfer
 
 _TRIES: Final = 3
+_DISPENSABLE: Final = (Kind.SHARD, Kind.DELTA)
 _log = logging.getLogger(__name__)
 
 Plan = Sequence[tuple[Item, BlobRef]]
@@ -91,7 +92,7 @@ class Fetcher:
             given_up = {digest: error for digest, error in failed.items() if self._gives_up(digest, error)}
             for item, _ in missing:
                 error = given_up.get(item.digest)
-                if error is not None and item.kind is not Kind.SHARD:
+                if error is not None and item.kind not in _DISPENSABLE:
                     raise error
                 first_error = first_error or error
             missing = [
@@ -103,10 +104,29 @@ class Fetcher:
             raise first_error
         self._wrong.clear()
 
+    def check_room(self, plan: Plan) -> None:
+        """Nothing, when the disk has room for a plan. Blocking.
+
+        Raises:
+            CapacityError: It has not.
+        """
+        needed_bytes = sum(
+            max(0, ref.size_bytes - self._store.blobs.size_bytes(ref.digest)) for _, ref in plan
+        )
+        available_bytes = self._store.blobs.free_bytes() - self._disk_reserve_bytes
+        if needed_bytes > available_bytes:
+            raise CapacityError(
+                f"The download needs {needed_bytes} bytes on the disk and {max(0, available_bytes)} are left"
+                f" above the reserve of {self._disk_reserve_bytes}.",
+                needed_bytes=needed_bytes,
+                available_bytes=max(0, available_bytes),
+                advice="Free some space on the store's disk.",
+            )
+
     async def _round(self, release: Release, plan: Plan) -> dict[str, Error]:
         here = await run_blocking(lambda: self._expect(release, plan))
         transfer = Transfer(self._server, self._store, pacer=self._pacer, on_progress=self._on_progress)
-        vital = {item.digest for item, _ in plan if item.kind is not Kind.SHARD}
+        vital = {item.digest for item, _ in plan if item.kind not in _DISPENSABLE}
         try:
             return await transfer.run([ref for _, ref in plan], here, vital=vital)
         except LinkError as broken:
@@ -142,22 +162,8 @@ class Fetcher:
 
     def _expect(self, release: Release, plan: Plan) -> dict[str, int]:
         """Room first, then the ledger; digest to the bytes of each blob that are here."""
-        self._check_room(plan)
+        self.check_room(plan)
         return self._store.expect(release, [item for item, _ in plan])
-
-    def _check_room(self, plan: Plan) -> None:
-        needed_bytes = sum(
-            max(0, ref.size_bytes - self._store.blobs.size_bytes(ref.digest)) for _, ref in plan
-        )
-        available_bytes = self._store.blobs.free_bytes() - self._disk_reserve_bytes
-        if needed_bytes > available_bytes:
-            raise CapacityError(
-                f"The download needs {needed_bytes} bytes on the disk and {max(0, available_bytes)} are left"
-                f" above the reserve of {self._disk_reserve_bytes}.",
-                needed_bytes=needed_bytes,
-                available_bytes=max(0, available_bytes),
-                advice="Free some space on the store's disk.",
-            )
 
     async def _waste(self, digest: str, count_bytes: int) -> None:
         """Received bytes that nobody can use are counted, if the disk takes the count."""

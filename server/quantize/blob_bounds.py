@@ -6,11 +6,10 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from common.blob_codec import base_size_bytes
 from common.manifest import TensorPart
 from common.packing import packed_size_bytes
 
-_ROW_BYTES: Final = 8  # one float32 scale and one float32 offset
+_ROW_BYTES: Final = 10  # a verbatim scale, zero point, slope and shift
 _ENTRY_BYTES: Final = 256  # of a container's header, for one array beside its name
 
 
@@ -21,9 +20,8 @@ def part_bytes(part: TensorPart, blob_bits: Sequence[int]) -> tuple[int, ...]:
         part: The rows.
         blob_bits: The width of a weight in each blob: the base's level, then the shards.
     """
-    beside = part.rows * _ROW_BYTES + 3 * (_ENTRY_BYTES + len(json.dumps(part.name)))
-    shards = (packed_size_bytes(part.weights, bits) for bits in blob_bits[1:])
-    return tuple(codes + beside for codes in (base_size_bytes(part.weights, blob_bits[0]), *shards))
+    beside = part.rows * _ROW_BYTES + _ENTRY_BYTES
+    return tuple(packed_size_bytes(part.weights, bits) + beside for bits in blob_bits)
 
 
 def float_bytes(name: str, size_bytes: int) -> int:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.blob_codec import encode_arrays, pack_base
+from common.block_codec import Content, affine_of, encode, level_digest, shape_of
 from common.manifest import BlobRef, Block, TensorPart
 from common.nesting import steps_of
-from common.packing import pack
-from server.quantize.affine import Affine, quantize_rows
+from common.rows import Fit, Grid
+from server.quantize.affine import Affine
 from server.quantize.rounding import Rounded, Rounding, Rows
+from server.quantize.rounding.floor import Floor
+from server.quantize.row_fit import fit_of, grid_of
+
+_NO_BLOB: Final = BlobRef("", 0, 0, "")
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -62,7 +65,7 @@ class CodedBlock:
 
 
 def encode_block(values: BlockValues, levels: Sequence[int], rounding: Rounding) -> CodedBlock:
-    """Base and shards of a block; each blob carries scale, offset and floats of the level that it reaches.
+    """Base and shards of a block; each blob carries the fit and the floats of the level that it reaches.
 
     Args:
         values: What the block is made of.
@@ -73,56 +76,72 @@ def encode_block(values: BlockValues, levels: Sequence[int], rounding: Rounding)
         InvalidInputError: A weight is NaN or infinite.
     """
     levels = levels if values.tensors else levels[:1]
-    arrays = _floats(values, len(levels))
-    digests = [hashlib.sha256() for _ in levels]
-    for part, weights in values.tensors.items():
-        decided = values.decided.get(part, ())
-        rounded = rounding(Rows(part.name, weights, math.prod(part.shape[2:]), decided), levels)
-        for index, (stored, affine) in enumerate(zip(_stored(rounded, levels), rounded.levels, strict=True)):
-            arrays[index] |= _entries(part.name, stored, affine)
-            digests[index].update(affine.codes.tobytes())
-    coded = [encode_arrays(group, compress=index == 0) for index, group in enumerate(arrays)]
-    block = Block(
+    if any(len(arrays) != len(levels) for arrays in values.level_floats.values()):
+        raise ValueError("a float that follows levels has not one value for each")
+    rounded = [
+        rounding(Rows(part.name, weights, math.prod(part.shape[2:]), values.decided.get(part, ())), levels)
+        for part, weights in values.tensors.items()
+    ]
+    parts = [_Part.of(one, levels) for one in rounded]
+    plain = Block(
         tuple(values.tensors),
         tuple(values.floats),
-        tuple(ref for _, ref in coded),
-        tuple(digest.hexdigest() for digest in digests),
+        (_NO_BLOB,) * len(levels),
+        ("",) * len(levels),
         _stated(rounding.shard_bits(levels), levels),
         tuple(values.level_floats),
     )
+    coded, digests = [], []
+    for index in range(len(levels)):
+        shape = shape_of(plain, levels, index)
+        content = Content(
+            tuple(part.values[index] for part in parts),
+            tuple(part.grid for part in parts) if index == 0 else (),
+            tuple(part.fits[index] for part in parts) if shape.fitted else (),
+            _floats(values, index),
+        )
+        coded.append(encode(content, shape))
+        affines = [affine_of(part.grid, content.fits, at, shape) for at, part in enumerate(parts)]
+        codes = [one.levels[index].codes for one in rounded]
+        digests.append(level_digest(codes, affines, content.floats))
+    block = replace(plain, blobs=tuple(ref for _, ref in coded), digests=tuple(digests))
     return CodedBlock(block, tuple(data for data, _ in coded))
 
 
 def dedicated_bytes(values: BlockValues, level: int) -> int:
     """Wire bytes of the block in a model that is quantized for one level alone, under the same coder."""
-    full = {name: by_level[-1] for name, by_level in values.level_floats.items()}
-    arrays: Arrays = {f"float/{name}": array for name, array in {**values.floats, **full}.items()}
-    for part, weights in values.tensors.items():
-        affine = quantize_rows(weights, level, name=part.name)
-        arrays |= _entries(part.name, pack_base(affine.codes, level), affine)
-    return encode_arrays(arrays, compress=True)[1].size_bytes
+    full = {name: by_level[-1:] for name, by_level in values.level_floats.items()}
+    alone = BlockValues(values.tensors, values.floats, full)
+    return encode_block(alone, (level,), Floor()).block.blobs[0].size_bytes
 
 
-def _floats(values: BlockValues, levels: int) -> list[Arrays]:
-    """What of each level's blob stays float."""
-    arrays: list[Arrays] = [{} for _ in range(levels)]
-    arrays[0] |= {f"float/{name}": array for name, array in values.floats.items()}
-    for name, by_level in values.level_floats.items():
-        for group, array in zip(arrays, by_level, strict=True):
-            group[f"float/{name}"] = array
-    return arrays
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """One tensor part as the blobs say it: values of each blob, grid, and the fit of each part-bit level."""
+
+    values: tuple[NDArray[np.uint8], ...]
+    grid: Grid
+    fits: tuple[Fit, ...]
+
+    @classmethod
+    def of(cls, rounded: Rounded, levels: Sequence[int]) -> _Part:
+        nested = rounded.nested
+        base = nested.base.view(np.uint8) + np.uint8(1 << (levels[0] - 1))  # modulo 256, and within it
+        grid = grid_of(rounded.levels[-1])
+        fits = (
+            fit_of(grid, affine, level, levels[-1])
+            for level, affine in zip(levels[:-1], rounded.levels[:-1], strict=True)
+        )
+        stored = (values.reshape(-1) for values in (base, *nested.shards))
+        return cls(tuple(stored), grid, tuple(fits))
+
+
+def _floats(values: BlockValues, index: int) -> Arrays:
+    """What of a level's blob stays float."""
+    by_level = {name: arrays[index] for name, arrays in values.level_floats.items()}
+    return by_level if index else {**values.floats, **by_level}
 
 
 def _stated(shard_bits: tuple[int, ...], levels: Sequence[int]) -> tuple[int, ...]:
     """Widths of shards as the manifest states them: not at all where they are the steps."""
     return shard_bits if any(step.carry_bits for step in steps_of(levels, shard_bits)) else ()
-
-
-def _stored(rounded: Rounded, levels: Sequence[int]) -> Iterator[NDArray[np.uint8]]:
-    yield pack_base(rounded.nested.base, levels[0])
-    for shard, bits in zip(rounded.nested.shards, rounded.nested.shard_bits, strict=True):
-        yield pack(shard, bits)
-
-
-def _entries(name: str, stored: NDArray[np.uint8], affine: Affine) -> Arrays:
-    return {f"codes/{name}": stored, f"scale/{name}": affine.scale, f"offset/{name}": affine.offset}

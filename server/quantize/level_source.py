@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from common.blob_codec import decode_arrays, unpack_base
+from common.block_codec import Content, affine_of, decode, shape_of
 from common.manifest import Block, TensorPart
 from common.nesting import lift
-from common.packing import unpack
 from server.quantize.affine import Affine
 
 
@@ -44,36 +42,41 @@ class LevelSource:
             for part in block.tensors:
                 self._parts[part.name].append((block, part))
         self._floats = {name: block for block in blocks for name in (*block.floats, *block.level_floats)}
-        self._decoded: tuple[Block | None, list[dict[str, NDArray[Any]]]] = (None, [])
+        self._decoded: tuple[Block | None, list[Content]] = (None, [])
 
     def tensor(self, name: str) -> torch.Tensor:
         """A state by its name: ``scale * codes + offset`` as float32, or what stayed as it was."""
         if name in self._floats:
             block = self._floats[name]
-            blob = self._arrays(block)[-1 if name in block.level_floats else 0]
-            return torch.from_numpy(blob[f"float/{name}"])
+            blob = self._contents(block)[-1 if name in block.level_floats else 0]
+            return torch.from_numpy(blob.floats[name])
         rows = [self._rows(block, part) for block, part in self._parts[name]]
         shape = self._parts[name][0][1].shape
         return torch.from_numpy(np.concatenate(rows).reshape(shape))
 
     def codes(self, block: Block, part: TensorPart) -> NDArray[np.int8]:
         """Codes of some rows at the block's level: int8 [rows, row_weights]."""
-        arrays = self._arrays(block)
-        key = f"codes/{part.name}"
-        codes = unpack_base(arrays[0][key], block.levels(self._levels)[0], part.weights)
-        for stored, step in zip(arrays[1:], block.steps(self._levels), strict=False):
-            shard = unpack(stored[key], step.shard_bits, part.weights)
-            codes = lift(codes, shard, step.bits, shard_zero=step.shard_zero)
+        contents = self._contents(block)
+        at, base_level = block.tensors.index(part), block.levels(self._levels)[0]
+        codes = (contents[0].values[at] - np.uint8(1 << (base_level - 1))).view(np.int8)
+        for content, step in zip(contents[1:], block.steps(self._levels), strict=False):
+            codes = lift(codes, content.values[at], step.bits, shard_zero=step.shard_zero)
         return codes.reshape(part.rows, -1)
 
     def _rows(self, block: Block, part: TensorPart) -> NDArray[np.float32]:
         codes = self.codes(block, part)
-        top = self._arrays(block)[-1]
-        return Affine(codes, top[f"scale/{part.name}"], top[f"offset/{part.name}"]).weights()
+        contents, at = self._contents(block), block.tensors.index(part)
+        shape = shape_of(block, self._levels, len(contents) - 1)
+        affine = affine_of(contents[0].grids[at], contents[-1].fits, at, shape)
+        return Affine(codes, affine.scale, affine.offset).weights()
 
-    def _arrays(self, block: Block) -> list[dict[str, NDArray[Any]]]:
+    def _contents(self, block: Block) -> list[Content]:
         if self._decoded[0] is not block:
             level = block.nearest(self._levels, self._wanted[block])
             refs = block.blobs[: block.levels(self._levels).index(level) + 1]
-            self._decoded = (block, [decode_arrays(self._read(ref.digest), ref) for ref in refs])
+            contents = [
+                decode(self._read(ref.digest), ref, shape_of(block, self._levels, index))
+                for index, ref in enumerate(refs)
+            ]
+            self._decoded = (block, contents)
         return self._decoded[1]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import obstore
-from obstore.exceptions import AlreadyExistsError
-from obstore.store import ObjectStore
+from obstore.exceptions import AlreadyExistsError, PermissionDeniedError
+from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store
 
 from common.digest import is_digest, sha256_hex
-from common.errors import IntegrityError, InvalidInputError, LinkError, NotFoundError
+from common.errors import IntegrityError, InvalidInputError, LinkError
 from server.storage.failures import converted
 from server.storage.port import BlobSlice, StoredBlob
 
@@ -19,10 +21,16 @@ if TYPE_CHECKING:  # obstore has this name for type checkers alone
 
 
 class ObjectBlobStore:
-    """Blobs under ``aa/bb/DIGEST`` of one object store."""
+    """Blobs under ``aa/bb/DIGEST`` of one object store.
 
-    def __init__(self, store: ObjectStore) -> None:
+    Args:
+        store: Where they are.
+        signer: The same place under the address that signed URLs lead to; None where it cannot sign.
+    """
+
+    def __init__(self, store: ObjectStore, *, signer: AzureStore | GCSStore | S3Store | None = None) -> None:
         self._store = store
+        self._signer = signer
 
     def put(self, digest: str, data: bytes) -> bool:
         """The blob is stored whole; a present one gets a new age, and is healed where it was damaged."""
@@ -32,7 +40,10 @@ class ObjectBlobStore:
             raise IntegrityError(
                 f"Bytes for blob {digest[:12]} have another digest.", expected=digest, actual=actual
             )
-        with converted(digest):
+        with converted(digest, writing=True):
+            if self._is_there(path):
+                self._renew(path, data)
+                return False
             try:
                 obstore.put(self._store, path, data, mode="create", use_multipart=False)
             except AlreadyExistsError:
@@ -87,11 +98,8 @@ class ObjectBlobStore:
 
     def delete(self, digest: str) -> None:
         """The blob is not there."""
-        try:
-            with converted(digest):
-                obstore.delete(self._store, blob_path(digest))
-        except NotFoundError:
-            return
+        with converted(digest, writing=True), suppress(FileNotFoundError):
+            obstore.delete(self._store, blob_path(digest))
 
     def list(self) -> Iterator[StoredBlob]:
         """Every blob; names that are no digest in its place are passed over."""
@@ -101,6 +109,22 @@ class ObjectBlobStore:
                     digest = meta["path"].rpartition("/")[2]
                     if is_digest(digest) and meta["path"] == blob_path(digest):
                         yield StoredBlob(digest, int(meta["size"]), _unix_ms(meta))
+
+    def sign(self, digests: Sequence[str], *, seconds: int) -> Sequence[str]:
+        """A URL for each of the blobs, whether it is there or not; none where the store cannot sign."""
+        paths = [blob_path(digest) for digest in digests]
+        if self._signer is None or not paths:
+            return []
+        with converted(""):
+            return obstore.sign(self._signer, "GET", paths, timedelta(seconds=seconds))
+
+    def _is_there(self, path: str) -> bool:
+        """Asked first, as a refusal costs an upload; without the right to list, S3 refuses to say no."""
+        try:
+            obstore.head(self._store, path)
+        except (FileNotFoundError, PermissionDeniedError):
+            return False
+        return True
 
     def remove_leftovers(self, *, older_than_unix_ms: int) -> int:  # noqa: ARG002
         """None: an object store shows no unfinished object."""

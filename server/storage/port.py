@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -50,6 +50,7 @@ class BlobStore(Protocol):
         Raises:
             IntegrityError: The bytes do not have this digest; nothing was stored.
             CapacityError: The store is full.
+            ConfigError: The store can only be read, refuses the credentials, or is not there at all.
         """
 
     def size_bytes(self, digest: str) -> int:
@@ -79,6 +80,12 @@ class BlobStore(Protocol):
         """What ``slice`` gives, where the bytes are in memory; None where a disk or another machine has them.
 
         For an event loop, which must not wait. None as well for whatever ``slice`` would raise.
+        """
+
+    def sign(self, digests: Sequence[str], *, seconds: int) -> Sequence[str]:
+        """URLs that give the blobs to whoever has them, for so long; in the order of the digests.
+
+        A blob need not be there. Nothing at all where the store cannot sign. Each URL is a secret.
         """
 
     def delete(self, digest: str) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.blob_codec import encode_arrays, encode_bytes, pack_base
+from common.blob_codec import encode_bytes
+from common.block_codec import Content, encode, level_digest, shape_of
 from common.manifest import BlobRef, Block, Manifest, TensorPart
-from common.nesting import Step, nest, split, steps_of
-from common.packing import pack
+from common.nesting import Nested, Step, nest, split, steps_of
+from common.rows import Affine, Fit, Grid, at_level
 
 _NOTHING = encode_bytes(b"{}", compress=False)[1]
 
@@ -30,7 +30,9 @@ class RandomVersion:
     manifest: Manifest
     blobs: dict[str, bytes]
     codes: dict[str, list[NDArray[np.int8]]]
-    affines: dict[tuple[str, int], tuple[NDArray[np.float32], NDArray[np.float32]]]
+    affines: dict[tuple[str, int], Affine]
+    grids: dict[str, Grid]
+    fits: dict[tuple[str, int], Fit]
     floats: dict[str, NDArray[Any]]
     level_floats: dict[tuple[str, int], NDArray[np.float32]] = field(default_factory=dict)
     reads: list[str] = field(default_factory=list)
@@ -41,9 +43,9 @@ class RandomVersion:
 
     def expected(self, name: str, level: int) -> NDArray[np.float32]:
         """Dequantized weights of a tensor, flat rows."""
-        scale, offset = self.affines[name, level]
+        affine = self.affines[name, level]
         codes = self.codes[name][self.manifest.levels.index(level)]
-        return codes.astype(np.float32) * scale[:, None] + offset[:, None]
+        return codes.astype(np.float32) * affine.scale[:, None] + affine.offset[:, None]
 
 
 def random_version(
@@ -54,6 +56,7 @@ def random_version(
     carry_bits: int = 0,
     bases: Sequence[int] = (),
     level_floats: Mapping[int, Sequence[str]] | None = None,
+    drift: int = 0,
 ) -> RandomVersion:
     """A version with the given parts and floats in each block, its shards so much wider than their steps.
 
@@ -64,20 +67,20 @@ def random_version(
         carry_bits: Width of shards beyond their steps.
         bases: Level of each block's base; none for the lowest throughout.
         level_floats: Index of a block to the names of floats that it has at each of its levels.
+        drift: Seed of small changes to some codes, as a little training makes; 0 for none. Plain steps only.
     """
     rng = np.random.default_rng(seed)
     version = RandomVersion(
-        Manifest("random", 1, tuple(levels), "floor", _NOTHING, _NOTHING, ()), {}, {}, {}, {}
+        Manifest("random", 1, tuple(levels), "floor", _NOTHING, _NOTHING, ()), {}, {}, {}, {}, {}, {}
     )
     steps = _steps(levels, carry_bits)
     for parts, _ in blocks:
         for part in parts:
-            rows = part.shape[0]
             if part.name not in version.codes:
-                version.codes[part.name] = _codes(rng, (rows, part.row_weights), levels, steps)
-            for level in levels:
-                draw = rng.standard_normal((2, rows)).astype(np.float32)
-                version.affines.setdefault((part.name, level), (draw[0], draw[1]))
+                version.codes[part.name] = _codes(rng, (part.shape[0], part.row_weights), levels, steps)
+                if drift:
+                    version.codes[part.name] = _drifted(version.codes[part.name], levels, drift)
+                _rows(rng, version, part)
     names = level_floats or {}
     for name, level in product(chain(*names.values()), levels):
         version.level_floats[name, level] = rng.standard_normal(5).astype(np.float32)
@@ -87,6 +90,18 @@ def random_version(
         made.append(_block(version, own, carry_bits, contents, names.get(index, ())))
     version.manifest = Manifest("random", 1, tuple(levels), "floor", _NOTHING, _NOTHING, tuple(made))
     return version
+
+
+def _rows(rng: np.random.Generator, version: RandomVersion, part: TensorPart) -> None:
+    """Grid, fits and so scales and offsets of a whole tensor."""
+    levels, rows = version.manifest.levels, part.shape[0]
+    grid = Grid(rng.uniform(0.01, 2, rows).astype(np.float32), rng.integers(-128, 128, rows).astype(np.int8))
+    version.grids[part.name] = grid
+    version.affines[part.name, levels[-1]] = grid.affine()
+    for level in levels[:-1]:
+        draw = rng.integers(-63, 200, (2, rows)).astype(np.int16)
+        fit = version.fits[part.name, level] = Fit(draw[0], draw[1])
+        version.affines[part.name, level] = at_level(grid, fit, level, levels[-1], part.row_weights)
 
 
 def _steps(levels: Sequence[int], carry_bits: int) -> list[Step]:
@@ -104,6 +119,15 @@ def _codes(
         half = 1 << (step.high - 1)
         codes.append(np.clip(codes[-1] * (1 << step.bits) + lows, -half, half - 1).astype(np.int8))
     return codes
+
+
+def _drifted(codes: Sequence[NDArray[np.int8]], levels: Sequence[int], seed: int) -> list[NDArray[np.int8]]:
+    """Codes of every level after one full-bit code in ten has moved by one."""
+    rng = np.random.default_rng(seed)
+    moves = rng.choice([-1, 0, 1], codes[-1].shape, p=[0.05, 0.9, 0.05])
+    half = 1 << (levels[-1] - 1)
+    full = np.clip(codes[-1] + moves, -half, half - 1).astype(np.int8)
+    return [full >> (levels[-1] - level) for level in levels]
 
 
 def _block(
@@ -124,30 +148,39 @@ def _block(
         for part in parts
     ]
     nested = [nest(rows, levels, widths) if wide else split(rows[-1], levels) for rows in codes]
+    stated = widths if wide and parts else ()
+    count = len(levels) if parts else 1
+    none = BlobRef("", 0, 0, "")
+    block = Block(tuple(parts), tuple(floats), (none,) * count, ("",) * count, stated, tuple(level_floats))
     refs: list[BlobRef] = []
     digests: list[str] = []
-    for index in range(len(levels) if parts else 1):
-        arrays: dict[str, NDArray[Any]] = {}
-        hasher = hashlib.sha256()
-        for part, part_codes, split_codes in zip(parts, codes, nested, strict=True):
-            rows = slice(part.start, part.stop)
-            scale, offset = version.affines[part.name, levels[index]]
-            arrays[f"scale/{part.name}"], arrays[f"offset/{part.name}"] = scale[rows], offset[rows]
-            arrays[f"codes/{part.name}"] = (
-                pack(split_codes.shards[index - 1], widths[index - 1])
-                if index
-                else pack_base(split_codes.base, levels[0])
-            )
-            hasher.update(part_codes[index].tobytes())
-        if index == 0:
-            arrays |= {f"float/{name}": value for name, value in floats.items()}
-        arrays |= {f"float/{name}": version.level_floats[name, levels[index]] for name in level_floats}
-        data, ref = encode_arrays(arrays, compress=index == 0)
+    for index, level in enumerate(levels[:count]):
+        shape = shape_of(block, version.manifest.levels, index)
+        rows = [slice(part.start, part.stop) for part in parts]
+        names = [part.name for part in parts]
+        held = {} if index else dict(floats)
+        held |= {name: version.level_floats[name, level] for name in level_floats}
+        content = Content(
+            tuple(_values(one, index, levels[0]) for one in nested),
+            () if index else tuple(version.grids[name][at] for name, at in zip(names, rows, strict=True)),
+            tuple(version.fits[name, level][at] for name, at in zip(names, rows, strict=True))
+            if shape.fitted
+            else (),
+            held,
+        )
+        data, ref = encode(content, shape)
         version.blobs[ref.digest] = data
         refs.append(ref)
-        digests.append(hasher.hexdigest())
-    stated = widths if wide and parts else ()
-    return Block(tuple(parts), tuple(floats), tuple(refs), tuple(digests), stated, tuple(level_floats))
+        affines = [version.affines[part.name, level] for part in parts]
+        cut = [Affine(one.scale[at], one.offset[at]) for one, at in zip(affines, rows, strict=True)]
+        digests.append(level_digest([at_level[index] for at_level in codes], cut, held))
+    return replace(block, blobs=tuple(refs), digests=tuple(digests))
+
+
+def _values(nested: Nested, index: int, base_level: int) -> NDArray[np.uint8]:
+    if index:
+        return nested.shards[index - 1].reshape(-1)
+    return (nested.base.astype(np.int16) + (1 << (base_level - 1))).astype(np.uint8).reshape(-1)
 
 
 def small_version(

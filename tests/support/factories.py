@@ -21,7 +21,7 @@ def manifest(model: str, version: int, *, contents: tuple[str, ...] = ("base", "
         tensors=(TensorPart("weight", (4, 4), 0, 4),),
         floats=(),
         blobs=tuple(blob_ref(content) for content in contents),
-        codes_digests=tuple(sha256_hex(content.encode()) for content in contents),
+        digests=tuple(sha256_hex(content.encode()) for content in contents),
     )
     return Manifest(model, version, (4, 6, 8), "floor", blob_ref("graph"), blob_ref("self-test"), (block,))
 

@@ -35,7 +35,7 @@ def manifest() -> Manifest:
         tensors=(TensorPart("conv.weight", (16, 3, 3, 3), 0, 16),),
         floats=("conv.bias",),
         blobs=(ref("base"), ref("six"), ref("eight")),
-        codes_digests=tuple(sha256_hex(level) for level in (b"4", b"6", b"8")),
+        digests=tuple(sha256_hex(level) for level in (b"4", b"6", b"8")),
     )
     floats_only = Block((), ("norm.weight",), (ref("floats"),), (sha256_hex(b""),))
     return Manifest("digits", 3, (4, 6, 8), "floor", ref("graph"), ref("self-test"), (block, floats_only))
@@ -45,8 +45,8 @@ def mixed() -> Manifest:
     """One block as above but with floats of each level and gains, one pinned at 8, one at 6; a report."""
     block, floats_only = manifest().blocks
     whole = replace(block, floats=(), level_floats=("conv.bias", "norm.mean"), gains=(0, MAX_GAIN))
-    at_8 = replace(whole, blobs=block.blobs[2:], codes_digests=block.codes_digests[2:], gains=())
-    at_6 = replace(block, blobs=block.blobs[1:], codes_digests=block.codes_digests[1:], shard_bits=(3,))
+    at_8 = replace(whole, blobs=block.blobs[2:], digests=block.digests[2:], gains=())
+    at_6 = replace(block, blobs=block.blobs[1:], digests=block.digests[1:], shard_bits=(3,))
     blocks = (whole, at_8, at_6, floats_only)
     return replace(manifest(), blocks=blocks, fidelity=ref("report"))
 
@@ -63,10 +63,10 @@ def altered(block: int, **fields: object) -> bytes:
 
 
 def test_a_version_without_later_additions_keeps_the_bytes_that_it_always_had() -> None:
-    assert digest_of(manifest()) == "308eee19be5529e0e81546980875ce7271081d98f1a1d74ef9140bd3bede4de7"
+    assert digest_of(manifest()) == "f26d5a1ff10245318b6c2b7387eb5a6ced1d2bbb4d893662d952db5073234c17"
     plain, floats_only = manifest().blocks
     wide = replace(manifest(), rounding="adaptive", blocks=(replace(plain, shard_bits=(3, 4)), floats_only))
-    assert digest_of(wide) == "1a1c6fef88803a840b36d5823948e14a3ee5f29e66959d64b6883df4259e00a3"
+    assert digest_of(wide) == "69277c4cbe8b8cc7d9ab713cf7156b342fd8c0a3ec638106551be2bc4a82b275"
 
 
 def test_blocks_of_other_bases_with_floats_of_each_level_and_gains_come_back() -> None:
@@ -101,10 +101,10 @@ def test_a_device_holds_all_that_a_version_names_but_its_report() -> None:
     ("block", "fields"),
     [
         (0, {"blobs": []}),
-        (0, {"codes": []}),
-        (0, {"blobs": [], "codes": []}),
-        (1, {"codes": [sha256_hex(b"6"), sha256_hex(b"8")]}),
-        (3, {"blobs": [], "codes": []}),
+        (0, {"digests": []}),
+        (0, {"blobs": [], "digests": []}),
+        (1, {"digests": [sha256_hex(b"6"), sha256_hex(b"8")]}),
+        (3, {"blobs": [], "digests": []}),
         (0, {"level_floats": []}),
         (0, {"level_floats": None, "floats": ["conv.bias", "conv.bias"]}),
         (0, {"level_floats": ["conv.bias", "conv.bias"]}),
@@ -201,7 +201,7 @@ def test_counts_follow_from_shapes() -> None:
 
 
 CORRUPTIONS: list[tuple[str, Any]] = [
-    ("format", 2),
+    ("format", 3),
     ("model", "../etc"),
     ("version", 0),
     ("version", True),

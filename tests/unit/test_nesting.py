@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from common.blob_codec import pack_base, unpack_base
 from common.errors import IntegrityError, InvalidInputError
 from common.nesting import Step, check_levels, clamp_level, join, lift, lower, nest, split, steps_of
 from common.packing import pack, packed_size_bytes, unpack
@@ -141,18 +140,6 @@ def test_packing_refuses_what_does_not_fit() -> None:
         pack(np.array([0], np.uint8), 9)
     with pytest.raises(IntegrityError, match="take 2 bytes, not 3"):
         unpack(np.zeros(3, np.uint8), 4, 4)
-
-
-@given(level=st.integers(2, 8), data=st.data())
-def test_base_codes_round_trip_through_their_stored_form(level: int, data: st.DataObject) -> None:
-    half = 1 << (level - 1)
-    codes = data.draw(hnp.arrays(np.int8, st.integers(0, 40), elements=st.integers(-half, half - 1)))
-    np.testing.assert_array_equal(unpack_base(pack_base(codes, level), level, codes.size), codes)
-
-
-def test_a_stored_code_beyond_its_level_is_refused() -> None:
-    with pytest.raises(IntegrityError, match="does not fit 5 bits"):
-        unpack_base(np.array([32], np.uint8), 5, 1)
 
 
 def test_a_list_of_levels_without_end_is_not_repeated_in_the_message() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -13,7 +14,8 @@ from benchmarks.quantize.dedicated.methods import CALIBRATED, METHODS, Tensor
 from benchmarks.quantize.made import Made
 from benchmarks.quantize.memory import watch_peak
 from benchmarks.quantize.tasks.task import Task
-from common.blob_codec import encode_arrays, pack_base
+from common.blob_codec import encode_arrays
+from common.coding.values import encode_values
 from server.quantize.affine import Affine
 
 
@@ -65,12 +67,10 @@ class DedicatedMaker:
         for name in self._task.quantized:
             curvature = calibration.curvatures.get(name) if calibration else None
             affine = METHODS[mode](Tensor(name, states[name], curvature), level)
-            arrays: dict[str, NDArray[Any]] = {
-                "codes": pack_base(affine.codes, level),
-                "scale": affine.scale,
-                "offset": affine.offset,
-            }
-            wire_bytes += encode_arrays(arrays, compress=True)[1].size_bytes
+            unsigned = affine.codes.view(np.uint8).reshape(-1) + np.uint8(1 << (level - 1))
+            rows: dict[str, NDArray[Any]] = {"scale": affine.scale, "offset": affine.offset}
+            wire_bytes += len(encode_values(unsigned, level)[1])
+            wire_bytes += encode_arrays(rows, compress=True)[1].size_bytes
             tensors[name] = affine
         floats = {name: tensor.numpy() for name, tensor in states.items() if name not in tensors}
         return tensors, wire_bytes + encode_arrays(floats, compress=True)[1].size_bytes

@@ -101,6 +101,10 @@ class EndlessBlob(delivery_pb2_grpc.DeliveryServiceServicer):
 
     def GetManifest(self, request: Any, context: Any) -> Any: ...  # noqa: N802
 
+    def GetBlobUrls(self, request: Any, context: Any) -> Any: ...  # noqa: N802
+
+    def OfferDeltas(self, request: Any, context: Any) -> Any: ...  # noqa: N802
+
 
 def test_an_endless_blob_is_cut() -> None:
     with (

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 
 from common import self_test
-from common.blob_codec import encode_arrays, encode_bytes
-from common.digest import sha256_hex
+from common.blob_codec import encode_bytes
+from common.block_codec import Content, encode, level_digest, shape_of
 from common.errors import IntegrityError, InvalidInputError, SelfTestError, UnsupportedModelError
 from common.graph import codec
 from common.manifest import Block, Manifest
@@ -158,8 +158,10 @@ def test_a_float_that_comes_twice_is_refused(mixed: Version) -> None:
     blocks = mixed.manifest.blocks
     name = next(name for block in blocks for name in block.level_floats)
     value = np.zeros(4, np.float32)
-    data, ref = encode_arrays({f"float/{name}": value}, compress=False)
-    twice = Block((), (name,), (ref,), (sha256_hex(b""),))
+    floats = {name: value}
+    plain = Block((), (name,), (blocks[0].blobs[0],), ("",))
+    data, ref = encode(Content((), floats=floats), shape_of(plain, mixed.manifest.levels, 0))
+    twice = replace(plain, blobs=(ref,), digests=(level_digest((), (), floats),))
     manifest = replace(mixed.manifest, blocks=(*blocks, twice))
     with pytest.raises(IntegrityError, match="comes twice"):
         ServedModel.load(manifest, (mixed.blobs | {ref.digest: data}).__getitem__, uniform(manifest, 4))

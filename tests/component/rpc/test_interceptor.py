@@ -42,6 +42,13 @@ class FailingDelivery(delivery_pb2_grpc.DeliveryServiceServicer):
         yield delivery_pb2.FetchBlobsResponse(data=b"first")
         raise self._error
 
+    async def GetBlobUrls(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        raise self._error
+
+    async def OfferDeltas(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802, ARG002
+        yield delivery_pb2.OfferDeltasResponse()
+        raise self._error
+
 
 @asynccontextmanager
 async def failing_server(

@@ -17,7 +17,7 @@ from common.digest import sha256_hex
 from common.errors import ConflictError, Error, IntegrityError, InvalidInputError, LinkError, NotFoundError
 from common.manifest import BlobRef, Manifest
 from device_agent.link.grpc_link import GrpcLink
-from device_agent.link.server import ServerLink, Wanted
+from device_agent.link.server import DeltaOffer, ServerLink, Wanted
 from device_agent.store.manifests import open_frame
 from device_agent.store.records import Release
 from tests.support.fleet import MemoryServer, make_version
@@ -132,6 +132,21 @@ async def test_a_stream_that_is_left_early_ends(subject: Subject) -> None:
     assert await fetched(subject.link, Wanted(ref.digest, 0))
 
 
+async def test_a_version_has_no_deltas_against_itself(subject: Subject) -> None:
+    blocks = (await manifest_of(subject)).blocks
+    own = subject.release.manifest_digest
+    counts = [len(block.blobs) for block in blocks]
+    assert list(await subject.link.offer_deltas(own, own, counts, [0] * len(blocks))) == []
+
+
+@pytest.mark.parametrize("unknown_first", [True, False])
+async def test_deltas_of_versions_that_nobody_has(subject: Subject, unknown_first: bool) -> None:  # noqa: FBT001
+    own = subject.release.manifest_digest
+    pair = (UNKNOWN, own) if unknown_first else (own, UNKNOWN)
+    with pytest.raises(NotFoundError):
+        await subject.link.offer_deltas(*pair, [1], [0])
+
+
 async def test_a_server_that_is_away_is_a_link_error(subject: Subject) -> None:
     with pytest.raises(LinkError):
         await subject.away.enrol("board", KEY)
@@ -139,6 +154,8 @@ async def test_a_server_that_is_away_is_a_link_error(subject: Subject) -> None:
         await subject.away.manifest(UNKNOWN)
     with pytest.raises(LinkError):
         await fetched(subject.away, Wanted(UNKNOWN, 0))
+    with pytest.raises(LinkError):
+        await subject.away.offer_deltas(UNKNOWN, UNKNOWN, [1], [0])
 
 
 @dataclass
@@ -149,6 +166,8 @@ class Hostile(delivery_pb2_grpc.DeliveryServiceServicer):
     frozen: bool = False
     broker_port: int = 1883
     status: grpc.StatusCode | None = None
+    data: bytes = b"data"
+    offers: Sequence[delivery_pb2.DeltaOffer] | None = None
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def Enrol(self, request: object, context: object) -> delivery_pb2.EnrolResponse:  # noqa: N802, ARG002
@@ -176,6 +195,24 @@ class Hostile(delivery_pb2_grpc.DeliveryServiceServicer):
                 await asyncio.sleep(60)
         finally:
             self.cancelled.set()
+
+    async def GetBlobUrls(  # noqa: N802
+        self,
+        request: object,  # noqa: ARG002
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> NoReturn:
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "what is this?")
+
+    async def OfferDeltas(  # noqa: N802
+        self,
+        request: object,  # noqa: ARG002
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> AsyncIterator[delivery_pb2.OfferDeltasResponse]:
+        if self.offers is None:
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "what is this?")
+        yield delivery_pb2.OfferDeltasResponse(offers=self.offers)
+        if self.frozen:
+            await asyncio.sleep(60)
 
 
 @pytest.fixture
@@ -282,3 +319,42 @@ async def test_a_broker_that_cannot_be_is_refused(hostile: tuple[Hostile, GrpcLi
 async def test_a_call_that_the_server_does_not_know_is_no_retry(hostile: tuple[Hostile, GrpcLink]) -> None:
     with pytest.raises(InvalidInputError):
         await hostile[1].manifest(UNKNOWN)
+
+
+OFFER = delivery_pb2.DeltaOffer(
+    digests=[bytes(32)], from_digests=[bytes(32)], delta_digest=bytes(32), delta_size_bytes=1
+)
+
+
+async def test_a_server_from_before_deltas_has_none(hostile: tuple[Hostile, GrpcLink]) -> None:
+    assert list(await hostile[1].offer_deltas(UNKNOWN, UNKNOWN, [1], [0])) == []
+
+
+async def test_an_offer_is_taken_as_it_is(hostile: tuple[Hostile, GrpcLink]) -> None:
+    servicer, link = hostile
+    servicer.offers = [OFFER]
+    zeros = "00" * 32
+    assert list(await link.offer_deltas(UNKNOWN, UNKNOWN, [1], [0])) == [
+        DeltaOffer((zeros,), (zeros,), zeros, 1)
+    ]
+
+
+async def test_more_offers_than_were_asked_for_are_refused(hostile: tuple[Hostile, GrpcLink]) -> None:
+    servicer, link = hostile
+    servicer.offers = [OFFER] * 3
+    with pytest.raises(LinkError, match="more than"):
+        await link.offer_deltas(UNKNOWN, UNKNOWN, [1, 1, 0], [0, 0, 0])
+
+
+async def test_an_offer_without_a_name_is_refused(hostile: tuple[Hostile, GrpcLink]) -> None:
+    servicer, link = hostile
+    servicer.offers = [delivery_pb2.DeltaOffer(digests=[b"short"])]
+    with pytest.raises(LinkError, match="name"):
+        await link.offer_deltas(UNKNOWN, UNKNOWN, [1], [0])
+
+
+async def test_silence_about_deltas_is_left_in_time(hostile: tuple[Hostile, GrpcLink]) -> None:
+    servicer, link = hostile
+    servicer.offers, servicer.frozen = [], True
+    with pytest.raises(LinkError, match="silent"):
+        await link.offer_deltas(UNKNOWN, UNKNOWN, [1], [0])

@@ -7,6 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,25 +16,19 @@ from common.digest import sha256_hex
 from common.errors import IntegrityError, InvalidInputError, NotFoundError
 from server.storage.object_store import open_blob_store
 from server.storage.port import BlobSlice, BlobStore
+from tests.support import moto
 
 MISSING = sha256_hex(b"never stored")
-
-
-# E.g. s3://BUCKET/PREFIX, with the AWS_* variables that reach it. What is under the prefix is deleted.
-S3_VARIABLE = "NESTFLEET_TEST_S3_URL"
 
 
 @pytest.fixture(params=["folder", "memory", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
     if request.param == "s3":
-        return empty_s3()
+        return empty_s3(os.environ.get(moto.URL_VARIABLE) or request.getfixturevalue("s3_url"))
     return open_blob_store(f"file://{tmp_path}/a folder/blobs" if request.param == "folder" else "memory://")
 
 
-def empty_s3() -> BlobStore:
-    url = os.environ.get(S3_VARIABLE)
-    if not url:
-        pytest.skip(f"{S3_VARIABLE} is not set")
+def empty_s3(url: str) -> BlobStore:
     store = open_blob_store(url)
     for blob in list(store.list()):
         store.delete(blob.digest)
@@ -137,6 +132,24 @@ def test_writers_at_once_agree_and_one_of_them_was_first(store: BlobStore) -> No
         news = list(pool.map(lambda _: store.put(digest, data), range(16)))
     assert news.count(True) == 1
     assert store.read(digest) == data
+
+
+def test_signed_urls_give_the_blobs_from_any_byte_where_the_store_can_sign(store: BlobStore) -> None:
+    data = b"weights" * 1000
+    digests = [put(store, data), MISSING]
+    urls = store.sign(digests, seconds=60)
+    if not urls:
+        pytest.skip("a folder and memory sign nothing")
+    found = httpx.get(urls[0], headers={"Range": "bytes=6990-"})
+    assert (found.status_code, found.content) == (206, data[6990:])
+    assert httpx.get(urls[0]).content == data
+    assert httpx.get(urls[1]).status_code == 404
+
+
+def test_only_digests_are_signed_and_nothing_is_for_none(store: BlobStore) -> None:
+    with pytest.raises(InvalidInputError):
+        store.sign(["../../etc/passwd"], seconds=60)
+    assert store.sign([], seconds=60) == []
 
 
 def test_a_slice_at_once_is_the_slice_or_nothing(store: BlobStore) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import zstandard
 
-from device_agent.link.server import Chunk, ServerLink, Wanted
+from device_agent.link.server import Chunk, DeltaOffer, ServerLink, Wanted
 from device_agent.store.records import Broker
 
 
@@ -29,6 +29,11 @@ class SoundLink:
         async with aclosing(self._link.blobs(wanted)) as chunks:
             async for chunk in chunks:
                 yield self.spoilt(wanted[chunk.index].digest, chunk)
+
+    async def offer_deltas(
+        self, wanted: str, held: str, blobs_per_block: Sequence[int], present_per_block: Sequence[int]
+    ) -> Sequence[DeltaOffer]:
+        return await self._link.offer_deltas(wanted, held, blobs_per_block, present_per_block)
 
     def spoilt(self, digest: str, chunk: Chunk) -> Chunk:  # noqa: ARG002  # overridden
         return chunk

@@ -22,13 +22,13 @@ def detail() -> VersionDetail:
     at_6 = replace(
         whole,
         blobs=(blob_ref("6" * 60), blob_ref("68" * 40)),
-        codes_digests=whole.codes_digests[1:],
+        digests=whole.digests[1:],
         shard_bits=(3,),
         level_floats=("bias",),
         gains=(1234,),
     )
-    at_8 = replace(whole, blobs=(blob_ref("8" * 88),), codes_digests=whole.codes_digests[2:])
-    floats = replace(whole, tensors=(), floats=("norm",), blobs=whole.blobs[:1], codes_digests=("0" * 64,))
+    at_8 = replace(whole, blobs=(blob_ref("8" * 88),), digests=whole.digests[2:])
+    floats = replace(whole, tensors=(), floats=("norm",), blobs=whole.blobs[:1], digests=("0" * 64,))
     blocks = (whole, at_6, at_8, floats)
     return VersionDetail(catalog_pb2.Version(levels=[4, 6, 8]), replace(made, blocks=blocks))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from itertools import combinations
 
@@ -12,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from common.blob_codec import decode_arrays, pack_base
+from common.block_codec import Content, decode, shape_of
 from common.errors import InvalidInputError
 from common.manifest import TensorPart
 from common.nesting import lower
@@ -46,19 +45,23 @@ def source_of(coded: CodedBlock, levels: tuple[int, ...], level: int) -> LevelSo
     return LevelSource([coded.block], levels, level, store.__getitem__)
 
 
+def contents_of(coded: CodedBlock, levels: tuple[int, ...]) -> list[Content]:
+    return [
+        decode(data, ref, shape_of(coded.block, levels, index))
+        for index, (ref, data) in enumerate(coded.blobs())
+    ]
+
+
 @given(levels=st.sampled_from(ALL_LEVELS), seed=st.integers(0, 1000))
 def test_codes_come_back_at_every_level(levels: tuple[int, ...], seed: int) -> None:
     values = some_values(seed)
     coded = encode_block(values, levels, FLOOR)
-    for index, level in enumerate(levels):
+    for level in levels:
         source = source_of(coded, levels, level)
-        digest = hashlib.sha256()
         for part, weights in values.tensors.items():
             codes = source.codes(coded.block, part)
             full = quantize_rows(weights, levels[-1]).codes
             np.testing.assert_array_equal(codes, lower(full, levels[-1] - level))
-            digest.update(codes.tobytes())
-        assert digest.hexdigest() == coded.block.codes_digests[index]
 
 
 def test_full_bit_weights_are_those_of_a_plain_int8_model() -> None:
@@ -70,7 +73,8 @@ def test_full_bit_weights_are_those_of_a_plain_int8_model() -> None:
     plain = quantize_rows(next(iter(values.tensors.values())), 8).weights()
     restored = source_of(coded, LEVELS, 8).tensor("conv.weight")
     assert tuple(restored.shape) == (5, 3, 3, 3)
-    np.testing.assert_array_equal(restored.numpy().reshape(5, -1), plain)
+    # The codes are those, bit for bit; a scale in two bytes is off by a thousandth at most.
+    np.testing.assert_allclose(restored.numpy().reshape(5, -1), plain, rtol=1e-3)
 
 
 def test_every_level_is_nearer_to_the_weights() -> None:
@@ -91,12 +95,12 @@ def test_floats_come_back_as_they_were_from_the_base() -> None:
         restored = source_of(coded, LEVELS, 4).tensor(name).numpy()
         np.testing.assert_array_equal(restored, array)
         assert (restored.dtype, restored.shape) == (array.dtype, array.shape)
-    assert all("float/bias" not in decode_arrays(data, ref) for ref, data in list(coded.blobs())[1:])
+    assert all("bias" not in content.floats for content in contents_of(coded, LEVELS)[1:])
 
 
 def test_a_block_of_floats_alone_has_a_base_alone() -> None:
     coded = encode_block(BlockValues({}, some_values().floats), LEVELS, FLOOR)
-    assert len(coded.block.blobs) == len(coded.block.codes_digests) == 1
+    assert len(coded.block.blobs) == len(coded.block.digests) == 1
     assert source_of(coded, LEVELS, 8).tensor("scalar").item() == 2.5
 
 
@@ -148,13 +152,13 @@ def test_one_level_for_all_is_each_blocks_own_where_it_is_below_its_base() -> No
 
 def test_floats_of_each_level_are_in_each_blob_and_the_others_in_the_base() -> None:
     coded = encode_block(following(0, LEVELS), LEVELS, FLOOR)
-    blobs = [decode_arrays(data, ref) for ref, data in coded.blobs()]
+    blobs = [content.floats for content in contents_of(coded, LEVELS)]
     assert coded.block.level_floats == ("bias",)
     assert coded.block.floats == ("positions", "scalar")
-    assert [float(arrays["float/bias"][0] - blobs[0]["float/bias"][0]) for arrays in blobs] == pytest.approx(
+    assert [float(arrays["bias"][0] - blobs[0]["bias"][0]) for arrays in blobs] == pytest.approx(
         [0, 2, 4], abs=1e-5
     )
-    assert ["float/scalar" in arrays for arrays in blobs] == [True, False, False]
+    assert ["scalar" in arrays for arrays in blobs] == [True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -171,7 +175,7 @@ def test_floats_that_are_not_alike_at_each_level_are_a_programming_error(
     arrays: tuple[NDArray[np.float32], ...],
 ) -> None:
     values = some_values()
-    with pytest.raises(ValueError, match=r"one type and shape|shorter"):
+    with pytest.raises(ValueError, match=r"one type and shape|one value for each"):
         encode_block(BlockValues(values.tensors, {}, {"bias": arrays}), LEVELS, FLOOR)
 
 
@@ -189,9 +193,8 @@ def test_a_dedicated_model_has_each_float_once() -> None:
     assert dedicated_bytes(follows, 8) == pytest.approx(dedicated_bytes(plain, 8), abs=16)
 
 
-def test_shards_are_stored_raw_and_equal_values_give_equal_blobs() -> None:
+def test_equal_values_give_equal_blobs() -> None:
     coded = encode_block(some_values(), LEVELS, FLOOR)
-    assert [ref.coding for ref in coded.block.blobs[1:]] == ["raw", "raw"]
     assert coded == encode_block(some_values(), LEVELS, FLOOR)
     assert coded.block.blobs != encode_block(some_values(1), LEVELS, FLOOR).block.blobs
 
@@ -207,8 +210,3 @@ def test_bad_weights_are_refused_by_name() -> None:
     values.tensors[next(iter(values.tensors))][0, 0] = np.inf
     with pytest.raises(InvalidInputError, match=r"'conv\.weight'"):
         encode_block(values, LEVELS, FLOOR)
-
-
-def test_base_codes_take_half_a_byte_at_four_bits() -> None:
-    assert pack_base(np.zeros(10, np.int8), 4).nbytes == 5
-    assert pack_base(np.zeros(10, np.int8), 5).nbytes == 10

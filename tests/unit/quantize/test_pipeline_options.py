@@ -225,7 +225,7 @@ def test_channels_of_zeros_stay_zeros_and_constants_stay_near(tmp_path: Path, mo
         assert not source.tensor("hidden.weight")[1].any()
         assert not source.tensor("scores.weight").any()
         torch.testing.assert_close(
-            source.tensor("convolution.weight"), torch.full((8, 1, 3, 3), 0.3), rtol=1e-4, atol=0
+            source.tensor("convolution.weight"), torch.full((8, 1, 3, 3), 0.3), rtol=1e-3, atol=0
         )
 
 

@@ -79,7 +79,7 @@ def test_only_what_cannot_be_cut_exceeds_the_limit(
 
 
 def test_tensors_come_in_the_order_of_use() -> None:
-    states = [weight(f"w{index}", 8, 8) for index in range(20)]
+    states = [weight(f"w{index}", 8, 8) for index in range(80)]
     blocks = plan(states, LEVELS, MIN_MAX_BLOB_BYTES)
     assert [part.name for block in blocks for part in block.tensors] == [state.name for state in states]
     assert len(blocks) > 1

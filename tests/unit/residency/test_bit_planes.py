@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from common.manifest import TensorPart
+from common.rows import Affine, Grid
 from device_agent.inference.dequantize import Dequantizer
 from device_agent.residency.bit_planes import pack_codes, plane_widths, planes_size_bytes, unpack_codes
-from device_agent.residency.resident import Affine, ResidentPart
+from device_agent.residency.resident import ResidentPart
 
 
 @given(level=st.integers(1, 8), data=st.data())
@@ -49,8 +50,9 @@ def test_a_dequantized_weight_is_scale_times_codes_plus_offset(
     unsigned = rng.integers(0, 1 << level, rows * row_weights).astype(np.uint8)
     draws = rng.standard_normal((2, 2, rows)).astype(np.float32)
     affines = tuple(Affine(draw[0], draw[1]) for draw in draws[: len(levels)])
+    grid = Grid(np.ones(rows, np.float32), np.zeros(rows, np.int8))
     resident = ResidentPart(
-        TensorPart("t", (rows, row_weights), 0, rows), pack_codes(unsigned, level), levels, affines
+        TensorPart("t", (rows, row_weights), 0, rows), pack_codes(unsigned, level), levels, affines, grid
     )
 
     weight = Dequantizer().weight([resident], highest_level=answered).numpy()

@@ -1,0 +1,1 @@
+"""Coding: how whole numbers of known width become few bytes, and come back within stated bounds. Pure."""

@@ -1,0 +1,42 @@
+"""Floats of a block, held against what the level below them and arithmetic allow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import IntegrityError
+from common.rows import Affine
+
+
+def check_finite(name: str, affine: Affine) -> None:
+    """Accept scales and offsets that are numbers.
+
+    Raises:
+        IntegrityError: One is not.
+    """
+    if not (np.isfinite(affine.scale).all() and np.isfinite(affine.offset).all()):
+        raise IntegrityError(f"Tensor {name!r} has a scale or offset that is no finite number.")
+
+
+def next_float(name: str, value: NDArray[Any], below: NDArray[Any]) -> NDArray[Any]:
+    """A float at the level that a shard reaches.
+
+    Args:
+        name: The float's.
+        value: Its value in the shard.
+        below: Its value one level down.
+
+    Raises:
+        IntegrityError: It has another type or shape than there.
+    """
+    if (value.dtype, value.shape) != (below.dtype, below.shape):
+        raise IntegrityError(
+            f"Float {name!r} is {value.dtype} {list(value.shape)} at one level"
+            f" and {below.dtype} {list(below.shape)} at the one below.",
+            expected=f"{below.dtype} {list(below.shape)}",
+            actual=f"{value.dtype} {list(value.shape)}",
+        )
+    return value
