@@ -27,6 +27,7 @@ from server.delivery.order import Part
 from server.delivery.publish import Publishing, PushLimits
 from server.delivery.urls import UrlSigning
 from server.delivery.workspace import Workspace
+from server.memory import keep_freed_memory
 from server.quantize.workers import make_workers
 from server.registry.repository import Registry
 from server.rpc.catalog import CatalogServicer
@@ -95,6 +96,7 @@ async def running(settings: Settings) -> AsyncIterator[Addresses]:
         LinkError: The database is away.
     """
     _make_folder(settings.data_dir)
+    keep_freed_memory()
     async with AsyncExitStack() as stack:
         clock = SystemClock()
         registry = await asyncio.to_thread(Registry.open, settings.database)

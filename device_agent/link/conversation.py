@@ -18,10 +18,11 @@ from device_agent.link.trouble import meant_by_code
 
 _NAMED_AT_ONCE: Final = 1024
 _NAMED_AHEAD: Final = 4096  # named and not ended; far below what a server lets wait
-# What is worth a word at once, and how long less than that may wait for one: a server that hears every 5 ms
-# can judge the rate, and one word costs both ends about what sending 100 KiB does.
+# What is worth a word at once, and how long less than that may wait for one: twice as long each time. The
+# first words tell the server the rate; later ones are seldom, since one costs both ends what 100 KiB do.
 _WORTH_A_WORD_BYTES: Final = 2 * 1024 * 1024
-_WAIT_SECONDS: Final = 0.005
+_FIRST_WAIT_SECONDS: Final = 0.005
+_LONGEST_WAIT_SECONDS: Final = 0.1
 _Call = grpc.aio.StreamStreamCall[delivery_pb2.FetchBlobsRequest, delivery_pb2.FetchBlobsResponse]
 
 
@@ -44,6 +45,7 @@ class Conversation:
         self._next_byte = wanted[0].offset_bytes if wanted else 0
         self._taken_bytes = 0
         self._told_bytes = 0
+        self._resting = False
         self._news = asyncio.Event()
 
     async def chunks(self, chunk_seconds: float) -> AsyncGenerator[Chunk, None]:
@@ -64,9 +66,11 @@ class Conversation:
                     await self._ended_early()
                     return
                 chunk = self._checked(answer)
+                del answer  # as large as the chunk, and of no more use
                 yield chunk
                 self._taken_bytes += len(chunk.data)
-                self._news.set()
+                if not self._resting or self._has_much_to_say:
+                    self._news.set()
         finally:
             talking.cancel()
             await asyncio.gather(talking, return_exceptions=True)
@@ -105,14 +109,29 @@ class Conversation:
     async def _talk(self) -> None:
         """Write when there is something to say; a stream that broke is told by whoever reads."""
         with contextlib.suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):
+            wait_seconds = _FIRST_WAIT_SECONDS
             while True:
                 await self._news.wait()
                 self._news.clear()
-                if 0 < self._untold_bytes < _WORTH_A_WORD_BYTES and not self._can_name:
-                    await asyncio.sleep(_WAIT_SECONDS)
+                if self._untold_bytes and not self._has_much_to_say:
+                    await self._rest(wait_seconds)
+                    wait_seconds = min(2 * wait_seconds, _LONGEST_WAIT_SECONDS)
                 word = self._word()
                 if word is not None:
                     await self._call.write(word)
+
+    async def _rest(self, seconds: float) -> None:
+        """Return when so much time has passed, or there is much to say."""
+        self._resting = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        self._resting = False
+        self._news.clear()
+
+    @property
+    def _has_much_to_say(self) -> bool:
+        return self._untold_bytes >= _WORTH_A_WORD_BYTES or self._can_name
 
     @property
     def _untold_bytes(self) -> int:

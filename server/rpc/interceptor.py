@@ -12,6 +12,7 @@ import grpc
 
 from common.errors import Error, LinkError
 from common.rpc_status import to_status
+from server.rpc.write_watch import WriteWatch
 
 _OURS: Final = "/nestfleet."
 _WRITE_SECONDS: Final = 60.0
@@ -79,16 +80,22 @@ def _single(inner: Any, method: str) -> Any:
 def _streaming(inner: Any, method: str, write_seconds: float) -> Any:
     # Writes by itself instead of yielding: a call that is cut then ends `inner` at once, with its clean-up.
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> None:
+        watch = WriteWatch(write_seconds)
         try:
             async with contextlib.aclosing(inner(request, context)) as responses:
                 async for response in responses:
-                    async with asyncio.timeout(write_seconds):
-                        await context.write(response)
-        except TimeoutError:
+                    watch.begin()
+                    await context.write(response)
+                    watch.end()
+        except asyncio.CancelledError:
+            if not watch.overdue:
+                raise
             _log.info("%s: the peer reads nothing and is cut", method)
             await _cut(context)
         except Exception as error:  # noqa: BLE001  # the last stop before the wire
             await _abort(context, error, method)
+        finally:
+            watch.close()
 
     return call
 

@@ -53,15 +53,20 @@ class FolderBlobStore(ObjectBlobStore):
         if _NO_WAIT is None or offset_bytes < 0 or not is_digest(digest):
             return None
         try:
-            with (self._root / blob_path(digest)).open("rb", buffering=0) as file:
-                handle, size_bytes = file.fileno(), os.fstat(file.fileno()).st_size
-                end_byte = min(offset_bytes + limit_bytes, size_bytes)
-                if offset_bytes >= end_byte:
-                    return None
-                os.preadv(handle, [bytearray(1)], end_byte - 1, _NO_WAIT)
-                return BlobSlice(os.pread(handle, limit_bytes, offset_bytes), size_bytes)
+            handle = os.open(f"{self._root}/{blob_path(digest)}", os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             return None
+        try:
+            size_bytes = os.fstat(handle).st_size
+            end_byte = min(offset_bytes + limit_bytes, size_bytes)
+            if offset_bytes >= end_byte:
+                return None
+            os.preadv(handle, [bytearray(1)], end_byte - 1, _NO_WAIT)
+            return BlobSlice(os.pread(handle, limit_bytes, offset_bytes), size_bytes)
+        except OSError:
+            return None
+        finally:
+            os.close(handle)
 
     def remove_leftovers(self, *, older_than_unix_ms: int) -> int:
         """Unfinished files of writers that died are gone; gives the bytes freed.

@@ -18,6 +18,7 @@ from benchmarks.delivery.stream import clients
 from benchmarks.delivery.stream.files import Files, make
 from benchmarks.delivery.stream.nginx import Nginx, cpu_seconds, nginx
 from benchmarks.demo.processes import Children
+from server.memory import keep_freed_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class Run:
 
 async def measure(scale: Scale) -> AsyncIterator[Row]:
     """A row for each count of devices."""
+    keep_freed_memory()  # all devices are in this process, which would else measure how it gets its memory
     for devices in scale.devices:
         with tempfile.TemporaryDirectory(prefix="nestfleet-bench-") as name, ExitStack() as stack:
             folder = Path(name)

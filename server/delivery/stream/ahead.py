@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 from common.errors import Error, NotFoundError
@@ -36,6 +37,7 @@ class ReadAhead:
         self._demand = asyncio.Event()
         self._batches: deque[list[Piece]] = deque()
         self._begun: deque[tuple[Want, int]] = deque()
+        self._at_once = 2
         self.failure: Exception | None = None
 
     def look(self) -> None:
@@ -72,13 +74,15 @@ class ReadAhead:
             pieces.append(piece)
             self._begun.popleft()
         places: list[Place] = []
-        for want, offset_bytes in self._begun:
+        for want, offset_bytes in islice(self._begun, self._at_once):
             if self._without_reading(want, offset_bytes) is not None:
                 break
             places.append(Place(want.digest, offset_bytes))
         if places:
             read = await self._shelf.read(places, limit_bytes=READ_BYTES)
             pieces.extend(self._piece(*self._begun.popleft(), found) for found in read)
+            # As many as may fit, by how many did: a list of all for one large blob would be in vain.
+            self._at_once = min(2 * len(read), _BLOBS_AT_ONCE)
         return pieces
 
     def _without_reading(self, want: Want, offset_bytes: int) -> Piece | None:
