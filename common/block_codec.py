@@ -10,7 +10,6 @@ and widths stand in the manifest alone.
 from __future__ import annotations
 
 import hashlib
-import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from common.blob_codec import decode_bytes
 from common.coding.frames import compress, decompress
 from common.coding.row_sections import decode_numbers, decode_scales, encode_numbers, encode_scales
+from common.coding.sections import join_sections, split_sections
 from common.coding.values import decode_values, encode_values
 from common.digest import sha256_hex
 from common.errors import IntegrityError
@@ -34,7 +34,6 @@ from common.rows import Affine, Fit, Grid, at_level
 CODING: Final = "block"
 ROW_BYTES: Final = 8  # scale and offset in memory, float32 each
 _MAGIC: Final = b"nfb2"
-_ENTRY: Final = struct.Struct("<BI")
 _RAW: Final = 0
 _FRAME: Final = 1
 
@@ -124,8 +123,7 @@ def encode(content: Content, shape: Shape) -> tuple[bytes, BlobRef]:
         framed = compress(raw)
         sections.append((_FRAME, framed) if len(framed) < len(raw) else (_RAW, raw))
         raw_bytes += len(raw)
-    entries = (_ENTRY.pack(form, len(data)) for form, data in sections)
-    data = b"".join((_MAGIC, *entries, *(data for _, data in sections)))
+    data = join_sections(_MAGIC, sections)
     return data, BlobRef(sha256_hex(data), len(data), raw_bytes, CODING)
 
 
@@ -135,7 +133,7 @@ def decode(data: bytes | memoryview, ref: BlobRef, shape: Shape) -> Content:
     Raises:
         IntegrityError: The bytes are not what ``ref`` names, or do not hold what ``shape`` says.
     """
-    sections = _sections(memoryview(decode_bytes(data, ref)), _count(shape))
+    sections = split_sections(_MAGIC, decode_bytes(data, ref), _count(shape))
     values = tuple(
         decode_values(form, data, shape.bits, part.weights, shape.carry_bits)
         for part, (form, data) in zip(shape.parts, sections, strict=False)
@@ -192,17 +190,6 @@ def level_digest(
 def _count(shape: Shape) -> int:
     about_rows = (2 * shape.base + 2 * shape.fitted) if shape.parts else 0
     return len(shape.parts) + about_rows + bool(shape.floats)
-
-
-def _sections(data: memoryview, count: int) -> list[tuple[int, memoryview]]:
-    start = len(_MAGIC) + count * _ENTRY.size
-    if bytes(data[: len(_MAGIC)]) != _MAGIC or len(data) < start:
-        raise IntegrityError("A blob is none of a block.")
-    entries = [_ENTRY.unpack_from(data, len(_MAGIC) + index * _ENTRY.size) for index in range(count)]
-    bounds = list(accumulate((size for _, size in entries), initial=start))
-    if bounds[-1] != len(data):
-        raise IntegrityError("A blob is longer or shorter than its sections.")
-    return [(form, data[low:high]) for (form, _), (low, high) in zip(entries, pairwise(bounds), strict=True)]
 
 
 def _row_sections(content: Content, shape: Shape) -> Iterator[tuple[int, bytes]]:

@@ -6,10 +6,10 @@ numpy. A class is the bits of its contexts in their order, each xored with its c
 eight in a byte, as they are or as one zstd frame; or, where few are set, the gaps between those in a frame,
 since no byte of a frame takes less than one bit.
 
-Layout: a byte per context (class in the low bits, likelier value above), then for each class but the certain
-one that any context names, in ascending order: u32 length, u8 coding, the bytes. Gaps begin with the u32
-length of the frame's content, the u32 length of the frame, and the u8 number of low bits that stand packed
-behind the frame since they are noise; what is left of a gap of 255 or more is 255 and the rest.
+Layout: four bits for each context that comes up (class below, likelier value above), then for each class but
+the certain one that any context names, in ascending order: u32 length, u8 coding, the bytes. Gaps begin with
+the u32 length of the frame's content, the u32 length of the frame, and the u8 number of low bits that stand
+packed behind the frame since they are noise; what is left of a gap of 255 or more is 255 and the rest.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from common.coding.frames import compress_values, decompress
 from common.errors import IntegrityError
-from common.packing import pack, unpack
+from common.packing import pack, packed_size_bytes, unpack
 
 MAX_CONTEXTS: Final = 256
 _CERTAIN: Final = 0
@@ -31,6 +31,7 @@ _CERTAIN: Final = 0
 _CLASS_ODDS: Final = (0.003, 0.015, 0.05, 0.12, 0.25)
 _CLASS_MASK: Final = 7
 _LIKELY_SHIFT: Final = 3
+_ENTRY_BITS: Final = 4
 _HEAD: Final = struct.Struct("<IB")
 _RAW: Final = 0
 _ZSTD: Final = 1
@@ -57,7 +58,7 @@ def encode_bits(bits: NDArray[np.uint8], contexts: NDArray[np.uint8], context_co
     classes = np.searchsorted(_CLASS_ODDS, unlikely / np.maximum(totals, 1)).astype(np.uint8) + np.uint8(1)
     classes[unlikely == 0] = _CERTAIN
     table = classes | (likely << np.uint8(_LIKELY_SHIFT))
-    chunks = [table.tobytes()]
+    chunks = [pack(table[totals > 0], _ENTRY_BITS).tobytes()]
     flipped = np.bitwise_xor(bits, likely[contexts])
     of_bit = classes[contexts]
     for number in _named(classes):
@@ -80,13 +81,14 @@ def decode_bits(
         IntegrityError: The data are none for these contexts.
     """
     view = memoryview(data)
-    table = np.frombuffer(view[:context_count], np.uint8)
-    if len(table) != context_count or (table >> (_LIKELY_SHIFT + 1)).any():
-        raise IntegrityError("A table of contexts is damaged.")
+    used = np.bincount(contexts, minlength=context_count) > 0
+    entries = int(np.count_nonzero(used))
+    at = packed_size_bytes(entries, _ENTRY_BITS)
+    table = np.zeros(context_count, np.uint8)
+    table[used] = unpack(np.frombuffer(view[:at], np.uint8), _ENTRY_BITS, entries)
     classes = np.bitwise_and(table, np.uint8(_CLASS_MASK))
     bits = np.right_shift(table, np.uint8(_LIKELY_SHIFT))[contexts]
     of_bit = classes[contexts]
-    at = context_count
     for number in _named(classes):
         where = np.flatnonzero(of_bit == number)
         flipped, at = _class_bits(view, at, where.size)

@@ -351,6 +351,7 @@ class OfferDeltasRequest(_message.Message):
     MANIFEST_DIGEST_FIELD_NUMBER: _builtins.int
     HELD_MANIFEST_DIGEST_FIELD_NUMBER: _builtins.int
     BLOBS_PER_BLOCK_FIELD_NUMBER: _builtins.int
+    PRESENT_PER_BLOCK_FIELD_NUMBER: _builtins.int
     manifest_digest: _builtins.bytes
     """Manifest of the version that is wanted, 32 bytes."""
     held_manifest_digest: _builtins.bytes
@@ -359,16 +360,21 @@ class OfferDeltasRequest(_message.Message):
     def blobs_per_block(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """How many of each block's blobs the device wants, in the wanted manifest's order: 1 for the base alone."""
 
+    @_builtins.property
+    def present_per_block(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """How many of them, from the base up, it has already; as long as `blobs_per_block`, or empty for none."""
+
     def __init__(
         self,
         *,
         manifest_digest: _builtins.bytes = ...,
         held_manifest_digest: _builtins.bytes = ...,
         blobs_per_block: _abc.Iterable[_builtins.int] | None = ...,
+        present_per_block: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blobs_per_block", b"blobs_per_block", "held_manifest_digest", b"held_manifest_digest", "manifest_digest", b"manifest_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blobs_per_block", b"blobs_per_block", "held_manifest_digest", b"held_manifest_digest", "manifest_digest", b"manifest_digest", "present_per_block", b"present_per_block"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -376,32 +382,36 @@ Global___OfferDeltasRequest: _TypeAlias = OfferDeltasRequest  # noqa: Y015
 
 @_typing.final
 class DeltaOffer(_message.Message):
-    """A delta that is smaller than the blob that it stands for."""
+    """A delta that is smaller than the blobs that it stands for."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    DIGEST_FIELD_NUMBER: _builtins.int
-    FROM_DIGEST_FIELD_NUMBER: _builtins.int
+    DIGESTS_FIELD_NUMBER: _builtins.int
+    FROM_DIGESTS_FIELD_NUMBER: _builtins.int
     DELTA_DIGEST_FIELD_NUMBER: _builtins.int
     DELTA_SIZE_BYTES_FIELD_NUMBER: _builtins.int
-    digest: _builtins.bytes
-    """The blob of the wanted version, 32 bytes."""
-    from_digest: _builtins.bytes
-    """The blob of the held version that it is rebuilt from, 32 bytes."""
     delta_digest: _builtins.bytes
     """The delta, as a blob: SHA-256, 32 bytes, and size."""
     delta_size_bytes: _builtins.int
+    @_builtins.property
+    def digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """The blobs of the wanted version that it stands for: neighbours of one block, lowest first, 32 bytes each."""
+
+    @_builtins.property
+    def from_digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """The blobs of the held version that they are rebuilt from: of one block, from its base up, 32 bytes each."""
+
     def __init__(
         self,
         *,
-        digest: _builtins.bytes = ...,
-        from_digest: _builtins.bytes = ...,
+        digests: _abc.Iterable[_builtins.bytes] | None = ...,
+        from_digests: _abc.Iterable[_builtins.bytes] | None = ...,
         delta_digest: _builtins.bytes = ...,
         delta_size_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta_digest", b"delta_digest", "delta_size_bytes", b"delta_size_bytes", "digest", b"digest", "from_digest", b"from_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delta_digest", b"delta_digest", "delta_size_bytes", b"delta_size_bytes", "digests", b"digests", "from_digests", b"from_digests"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
