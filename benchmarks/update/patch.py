@@ -20,11 +20,14 @@ def patch_from_bytes(held: Version, wanted: Version) -> int:
 
 
 def patch_from(old: bytes, new: bytes) -> bytes:
-    """The new bytes as one zstd frame, given the old ones."""
+    """The new bytes as one zstd frame, given the old ones.
+
+    The window holds both whole, as ``--long`` makes it. Its matcher for long distances is left out: over a
+    dictionary it takes minutes, and the search of level 19 finds more (1.41 % against the command's 1.43 % of
+    MiniLM's codes with the last layer tuned).
+    """
     window_log = max(_MIN_WINDOW_LOG, (len(old) + len(new)).bit_length())
-    parameters = zstandard.ZstdCompressionParameters.from_level(
-        _LEVEL, window_log=window_log, enable_ldm=True, source_size=len(new), dict_size=len(old)
-    )
+    parameters = zstandard.ZstdCompressionParameters.from_level(_LEVEL, window_log=window_log)
     prefix = zstandard.ZstdCompressionDict(old, dict_type=zstandard.DICT_TYPE_RAWCONTENT)
     return zstandard.ZstdCompressor(dict_data=prefix, compression_params=parameters).compress(new)
 

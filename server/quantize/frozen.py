@@ -15,7 +15,7 @@ others by that.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -58,7 +58,14 @@ class Held:
         return Held(self.full_level, self.codes[rows], self.grid[rows], fits)
 
 
-def quantize_frozen(weights: NDArray[np.float32], bits: int, held: Held | None, *, name: str = "?") -> Affine:
+def quantize_frozen(
+    weights: NDArray[np.float32],
+    bits: int,
+    held: Held | None,
+    *,
+    name: str = "?",
+    refine: Callable[[Affine], Affine] = lambda plain: plain,
+) -> Affine:
     """Rows as plain INT-n, each on the grid that was held for it where that still suits, else on its own.
 
     Args:
@@ -66,20 +73,24 @@ def quantize_frozen(weights: NDArray[np.float32], bits: int, held: Held | None, 
         bits: Width of a code.
         held: Of the same rows; None, or of another width: as ``quantize_rows``.
         name: The tensor's name, for messages.
+        refine: Makes a mode's own codes of plain ones, row by row, on the same grid.
 
     Raises:
         InvalidInputError: A weight is NaN or infinite.
     """
-    fresh = quantize_rows(weights, bits, name=name)
+    plain = quantize_rows(weights, bits, name=name)
     if held is None or held.full_level != bits:
-        return fresh
-    frozen = quantize_rows(weights, bits, name=name, grid=held.grid)
+        return refine(plain)
+    on_held = quantize_rows(weights, bits, name=name, grid=held.grid)
+    suits = np.empty(len(weights), np.bool_)
     for rows in row_chunks(weights.shape):
-        keep = _keeps(weights[rows], _rows(fresh, rows), _rows(frozen, rows), held[rows])
-        fresh.codes[rows][keep] = frozen.codes[rows][keep]
-        fresh.scale[rows][keep] = frozen.scale[rows][keep]
-        fresh.offset[rows][keep] = frozen.offset[rows][keep]
-    return fresh
+        suits[rows] = _suits(weights[rows], _rows(plain, rows), _rows(on_held, rows), held.grid[rows])
+    same = _same_grid(grid_of(plain), held.grid)
+    fresh, frozen = refine(plain), refine(_where(suits | same, on_held, plain))
+    # On one grid a scale that is rounded, as in a blob, gives other codes than one that is not. Those nearer
+    # to the codes before are as good, and an unchanged row has none that differ.
+    nearer = _distance(frozen.codes, held.codes) < _distance(fresh.codes, held.codes)
+    return _where(np.where(same, nearer, suits), frozen, fresh)
 
 
 def kept_rows(full: Affine, held: Held | None) -> int:
@@ -111,30 +122,25 @@ def keep_fits(
     grid, length = grid_of(full), weights.shape[1]
     fresh = at_level(grid, fit_of(grid, fitted, level, full_level), level, full_level, length)
     frozen = at_level(grid, held.fits[level], level, full_level, length)
-    scale, offset = fitted.scale.astype(np.float32), fitted.offset.astype(np.float32)
+    keep = np.empty(len(weights), np.bool_)
     for rows in row_chunks(weights.shape):
         lost, least = (
             _energy(Affine(fitted.codes[rows], one.scale[rows], one.offset[rows]), weights[rows])
             for one in (frozen, fresh)
         )
-        keep = lost <= (1 + FIT_TOLERANCE) * least
-        scale[rows][keep] = frozen.scale[rows][keep]
-        offset[rows][keep] = frozen.offset[rows][keep]
-    return Affine(fitted.codes, scale, offset)
+        keep[rows] = lost <= (1 + FIT_TOLERANCE) * least
+    return _where(keep, Affine(fitted.codes, frozen.scale, frozen.offset), fitted)
 
 
-def _keeps(weights: NDArray[np.float32], fresh: Affine, frozen: Affine, held: Held) -> NDArray[np.bool_]:
-    """Which rows are better off on the held grid: bool [rows]."""
-    grid = grid_of(fresh)
-    mine, others = _losses(weights, fresh.codes, grid), _losses(weights, frozen.codes, held.grid)
+def _suits(weights: NDArray[np.float32], plain: Affine, on_held: Affine, held: Grid) -> NDArray[np.bool_]:
+    """Which rows lose nothing on the held grid beside their own: bool [rows]."""
+    grid = grid_of(plain)
+    own, others = _losses(weights, plain.codes, grid), _losses(weights, on_held.codes, held)
     noise = _SIGMAS * math.sqrt(2 * _STEP_VARIANCE * weights.shape[1]) * np.square(grid.scale, dtype=float)
-    suits = (others.expected <= (1 + GRID_TOLERANCE) * mine.expected) & (
-        others.found <= (1 + GRID_TOLERANCE) * mine.found + noise
+    suits: NDArray[np.bool_] = (others.expected <= (1 + GRID_TOLERANCE) * own.expected) & (
+        others.found <= (1 + GRID_TOLERANCE) * own.found + noise
     )
-    # On one grid a scale that is rounded, as in a blob, gives other codes than one that is not. Those nearer
-    # to the codes before are as good, and an unchanged row has none that differ.
-    nearer = _distance(frozen.codes, held.codes) < _distance(fresh.codes, held.codes)
-    return np.where(_same_grid(grid, held.grid), nearer, suits)
+    return suits
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +172,15 @@ def _same_grid(one: Grid, other: Grid) -> NDArray[np.bool_]:
 def _distance(one: NDArray[np.int8], other: NDArray[np.int8]) -> NDArray[np.int64]:
     distance: NDArray[np.int64] = np.abs(np.subtract(one, other, dtype=np.int16)).sum(axis=1, dtype=np.int64)
     return distance
+
+
+def _where(chosen: NDArray[np.bool_], one: Affine, other: Affine) -> Affine:
+    """The rows of one that are chosen, the others of the other."""
+    return Affine(
+        np.where(chosen[:, None], one.codes, other.codes),
+        np.where(chosen, one.scale, other.scale),
+        np.where(chosen, one.offset, other.offset),
+    )
 
 
 def _rows(affine: Affine, rows: slice) -> Affine:

@@ -79,15 +79,20 @@ def squant(rows: Rows, bits: int) -> Affine:
     Raises:
         InvalidInputError: A weight is NaN or infinite.
     """
-    plain = quantize_frozen(rows.weights, bits, rows.held, name=rows.name)
-    codes = np.empty_like(plain.codes)
-    for part in row_chunks(codes.shape):
-        exact = (rows.weights[part] - plain.offset[part, None]) / plain.scale[part, None]
-        nearest = np.rint(exact)
-        kernels = (len(exact), -1, rows.kernel_weights)
-        error = np.subtract(nearest, exact, out=exact).reshape(kernels)
-        codes[part] = flip(nearest.astype(np.int32).reshape(kernels), error, 1, bits).reshape(nearest.shape)
-    return Affine(codes, plain.scale, plain.offset)
+
+    def flipped(plain: Affine) -> Affine:
+        codes = np.empty_like(plain.codes)
+        for part in row_chunks(codes.shape):
+            exact = (rows.weights[part] - plain.offset[part, None]) / plain.scale[part, None]
+            nearest = np.rint(exact)
+            kernels = (len(exact), -1, rows.kernel_weights)
+            error = np.subtract(nearest, exact, out=exact).reshape(kernels)
+            codes[part] = flip(nearest.astype(np.int32).reshape(kernels), error, 1, bits).reshape(
+                nearest.shape
+            )
+        return Affine(codes, plain.scale, plain.offset)
+
+    return quantize_frozen(rows.weights, bits, rows.held, name=rows.name, refine=flipped)
 
 
 def lower_adaptively(codes: NDArray[np.int8], low: int, high: int, kernel_weights: int) -> NDArray[np.int8]:
