@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -45,17 +45,21 @@ class Held:
         codes: int8 [rows, row_weights]. Its codes there.
         grid: Scale and zero point of each row.
         fits: Part-bit level to the fit of each row there.
+        carries: Part-bit level whose codes are not the floors of those above to how far above them they are:
+            int8 [rows, row_weights].
     """
 
     full_level: int
     codes: NDArray[np.int8]
     grid: Grid
     fits: Mapping[int, Fit]
+    carries: Mapping[int, NDArray[np.int8]] = field(default_factory=dict)
 
     def __getitem__(self, rows: slice) -> Held:
         """Some of the rows."""
         fits = {level: fit[rows] for level, fit in self.fits.items()}
-        return Held(self.full_level, self.codes[rows], self.grid[rows], fits)
+        carries = {level: carry[rows] for level, carry in self.carries.items()}
+        return Held(self.full_level, self.codes[rows], self.grid[rows], fits, carries)
 
 
 def quantize_frozen(

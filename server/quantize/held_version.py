@@ -7,13 +7,14 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.block_codec import Content, decode, shape_of
 from common.errors import IntegrityError, InvalidInputError, NotFoundError
 from common.graph import codec
 from common.graph.model import Range
 from common.manifest import Block, Manifest, TensorPart
-from common.nesting import lift
+from common.nesting import lift, lower
 from common.rows import Fit, Grid
 from server.quantize.frozen import Held
 
@@ -69,12 +70,16 @@ class HeldVersion:
         contents, at = self._contents(block), block.tensors.index(part)
         levels = block.levels(self._manifest.levels)
         codes = (contents[0].values[at] - np.uint8(1 << (levels[0] - 1))).view(np.int8)
+        carries: dict[int, NDArray[np.int8]] = {}
         for content, step in zip(contents[1:], block.steps(self._manifest.levels), strict=True):
-            codes = lift(codes, content.values[at], step.bits, shard_zero=step.shard_zero)
+            low = codes
+            codes = lift(low, content.values[at], step.bits, shard_zero=step.shard_zero)
+            if step.carry_bits:
+                carries[step.low] = (low - lower(codes, step.bits)).reshape(part.rows, -1)
         fits = {
             level: content.fits[at] for level, content in zip(levels, contents, strict=True) if content.fits
         }
-        return Held(levels[-1], codes.reshape(part.rows, -1), contents[0].grids[at], fits)
+        return Held(levels[-1], codes.reshape(part.rows, -1), contents[0].grids[at], fits, carries)
 
     def _contents(self, block: Block) -> list[Content]:
         if self._decoded[0] is not block:
@@ -88,11 +93,10 @@ class HeldVersion:
 
 
 def _joined(pieces: list[Held]) -> Held:
-    """Neighbouring rows as one; fits of those levels alone that all have."""
+    """Neighbouring rows as one; of levels, those alone that all have."""
     first = pieces[0]
     if len(pieces) == 1:
         return first
-    levels = frozenset.intersection(*(frozenset(piece.fits) for piece in pieces))
     return Held(
         first.full_level,
         np.concatenate([piece.codes for piece in pieces]),
@@ -105,6 +109,12 @@ def _joined(pieces: list[Held]) -> Held:
                 np.concatenate([piece.fits[level].slope for piece in pieces]),
                 np.concatenate([piece.fits[level].shift for piece in pieces]),
             )
-            for level in sorted(levels)
+            for level in first.fits
+            if all(level in piece.fits for piece in pieces)
+        },
+        {
+            level: np.concatenate([piece.carries[level] for piece in pieces])
+            for level in first.carries
+            if all(level in piece.carries for piece in pieces)
         },
     )

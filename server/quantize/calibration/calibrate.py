@@ -153,7 +153,8 @@ class _Work:
         plain = above = quantize_frozen(rows.weights, levels[-1], held, name=rows.name)
         self.affines[layer.weight] = decided = {}
         for low, high in reversed(list(pairwise(levels))):
-            above = decide(weights, seen, plain, above.codes, Place(low, high, levels[-1], CARRY_BITS))
+            place = Place(low, high, levels[-1], CARRY_BITS)
+            above = decide(weights, seen, plain, above.codes, place, held=held)
             decided[low] = above
         if layer.correction:
             self._correct(layer.correction, {**decided, levels[-1]: plain}, seen, weights)

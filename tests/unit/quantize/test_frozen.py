@@ -34,7 +34,9 @@ def held_of(full: Affine, bits: int = 8) -> Held:
 
 def squared_error(weights: NDArray[np.float32], codes: NDArray[np.int8], grid: Grid) -> NDArray[np.float64]:
     affine = grid.affine()
-    return np.square(Affine(codes, affine.scale, affine.offset).weights() - weights).sum(axis=1, dtype=float)
+    error = Affine(codes, affine.scale, affine.offset).weights().astype(np.float64) - weights
+    energy: NDArray[np.float64] = np.square(error).sum(axis=1)
+    return energy
 
 
 @given(weights=WEIGHTS, bits=st.integers(2, 8))
