@@ -91,6 +91,11 @@ def from_status(
     return _BARE.get(status, Error)(message or status.name)
 
 
+def from_code(code: str, message: str) -> Error:
+    """The error that a peer meant by a code inside a message; an unknown one is the peer's own trouble."""
+    return _CLASSES[ErrorCode(code)](message) if code in _CLASSES else Error(message or code)
+
+
 def from_rpc_error(error: grpc.aio.AioRpcError) -> Error:
     """The error that a failed call stands for."""
     trailers = [(str(key), value) for key, value in (error.trailing_metadata() or ())]

@@ -5,26 +5,32 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from common.addresses import BrokerAddress, parse_broker_url, parse_host_port
 from common.clock import Clock
 from common.errors import ConflictError
+from common.transfer_limits import TransferLimits
 from device_agent.inbox import Inbox
 from device_agent.link.backoff import Backoff
 from device_agent.link.control import ControlLink, Listener
 from device_agent.link.enrolment import Enrolment
 from device_agent.link.server import ServerLink
+from device_agent.link.socket_meter import NoSockets, SocketMeter
 from device_agent.residency.sensors import MemorySensor, derive_budget_bytes
 from device_agent.settings import Settings
 from device_agent.store.records import Broker
 from device_agent.store.store import Store
 from device_agent.update.budget import Budget
+from device_agent.update.delta_fetcher import DeltaFetcher
 from device_agent.update.fetcher import Fetcher
+from device_agent.update.gate import TransferGate
 from device_agent.update.keeper import Keeper
+from device_agent.update.metered import MeteredLink
+from device_agent.update.metering import Metering
 from device_agent.update.pacing import Pacer
-from device_agent.update.progress import Progress
+from device_agent.update.progress import Phase, Progress
 from device_agent.update.reporter import Reporter
 from device_agent.update.served import Load
 from device_agent.update.startup import Startup
@@ -47,6 +53,7 @@ class Outside:
         backoff: Makes the waits between two tries.
         started_unix_ms: When the process began.
         session_id: Random per process.
+        meter: Counts what crosses the sockets.
     """
 
     server: ServerLink
@@ -57,6 +64,7 @@ class Outside:
     backoff: Callable[[], Backoff]
     started_unix_ms: int
     session_id: str
+    meter: SocketMeter = field(default_factory=NoSockets)
 
 
 class Agent:
@@ -69,7 +77,6 @@ class Agent:
 
     Attributes:
         keeper: What answers.
-        budget: Memory for weights.
         inference_url: Where the device answers, once that is known.
     """
 
@@ -81,16 +88,20 @@ class Agent:
         self._over = asyncio.Event()
         self._first_inference_seconds = 0.0
         self.inference_url = ""
+        self._metering = Metering(outside.meter, store, outside.clock, at_rest=self._at_rest)
         self._reporter = Reporter(
             outside.control,
             store,
             outside.clock,
             take=self.status,
             heartbeat_seconds=settings.heartbeat_seconds,
+            on_published=self._metering.published,
         )
         self._progress = Progress(self._reporter.changed)
         self.keeper = Keeper(outside.load, store.blobs.read, self._switched)
-        self.budget = self._make_budget()
+        self._budget = self._make_budget()
+        self._gate = self._make_gate()
+        self._pacer = Pacer(self._gate.limits.bandwidth_bytes_per_second, check=self._gate.received)
         self._updater = self._make_updater()
         self._enrolment = Enrolment(
             outside.server,
@@ -106,15 +117,17 @@ class Agent:
         Raises:
             ConflictError: Another device has this id, and there is nothing here to go on with.
         """
-        await Startup(self._store, self.keeper, self.budget, self._progress).run()
+        await Startup(self._store, self.keeper, self._budget, self._progress).run()
         inbox = Inbox(
-            self._store.state.record.device_id, on_goal=self._updater.take_goal, on_limit=self.budget.limit
+            self._store.state.record.device_id, on_goal=self._updater.take_goal, on_limits=self._limit
         )
         listener = Listener(inbox.take, self._where, self._enrolment.ask)
         works: list[Coroutine[Any, Any, None]] = [
             self._updater.run(),
             self._reporter.run(),
-            self.budget.watch(),
+            self._metering.run(),
+            self._budget.watch(),
+            self._gate.watch(),
             self._outside.control.run(listener),
             self._enrolment.run(),
             self._until_over(),
@@ -128,10 +141,16 @@ class Agent:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._metering.look()
 
     def look_again(self) -> None:
         """Something outside may have changed: try at once what waits for a later try."""
         self._updater.wake()
+
+    def read_again(self) -> None:
+        """The files that settings name count as they are now, whether they look changed or not."""
+        self._budget.read_again()
+        self._gate.read_again()
 
     def status(self) -> Status:
         """The state at this moment. Looks at the disk."""
@@ -139,8 +158,9 @@ class Agent:
             self._store,
             self.keeper,
             self._progress,
+            self._gate,
             session_id=self._outside.session_id,
-            budget_bytes=self.budget.bytes,
+            budget_bytes=self._budget.bytes,
             inference_url=self.inference_url,
             first_inference_seconds=self._first_inference_seconds,
         )
@@ -148,7 +168,12 @@ class Agent:
     def status_tree(self) -> dict[str, Any]:
         """The state as JSON can carry it."""
         connected = self._outside.control.connected
-        return to_tree(self.status(), self._store.ledger.totals(), broker_connected=connected)
+        tree = to_tree(self.status(), self._store.ledger.totals(), broker_connected=connected)
+        return {
+            **tree,
+            "overhead_measured": self._metering.measured,
+            "whole_instead_of_delta": self._deltas.fallbacks,
+        }
 
     def _make_budget(self) -> Budget:
         settings = self._settings
@@ -163,20 +188,44 @@ class Agent:
         budget.limit(self._store.state.record.limit_bytes)
         return budget
 
+    def _make_gate(self) -> TransferGate:
+        settings = self._settings
+        own = TransferLimits(
+            bandwidth_bytes_per_second=settings.download_limit_bytes_per_second,
+            monthly_bytes=settings.monthly_budget_bytes,
+            metered=settings.metered_rule,
+            quiet_hours=settings.quiet_hours,
+        )
+        return TransferGate(
+            self._store,
+            self._outside.clock,
+            own=own,
+            metered=MeteredLink(settings.metered, settings.metered_file),
+            on_change=self._gate_changed,
+        )
+
     def _make_updater(self) -> Updater:
         settings = self._settings
         fetcher = Fetcher(
             self._outside.server,
             self._store,
-            pacer=Pacer(settings.download_limit_bytes_per_second),
+            pacer=self._pacer,
             disk_reserve_bytes=settings.disk_reserve_bytes,
+            on_progress=self._received,
+        )
+        self._deltas = DeltaFetcher(
+            fetcher,
+            self._outside.server,
+            self._store,
             on_progress=self._reporter.changed,
+            budget=self._gate,
         )
         return Updater(
             store=self._store,
             keeper=self.keeper,
-            fetcher=fetcher,
-            budget=self.budget,
+            fetcher=self._deltas,
+            budget=self._budget,
+            gate=self._gate,
             progress=self._progress,
             backoff=self._outside.backoff(),
             on_change=self._reporter.changed,
@@ -192,6 +241,13 @@ class Agent:
         host = broker.host or parse_host_port(self._settings.server)[0]
         return BrokerAddress(host, broker.port, broker.tls)
 
+    def _at_rest(self) -> bool:
+        return self._progress.phase is not Phase.FETCHING
+
+    def _received(self) -> None:
+        self._metering.glance()
+        self._reporter.changed()
+
     def _switched(self) -> None:
         if not self._first_inference_seconds:
             since_ms = self._outside.clock.unix_ms() - self._outside.started_unix_ms
@@ -202,6 +258,15 @@ class Agent:
         # The first reading comes before there is anybody to tell.
         if hasattr(self, "_updater"):
             self._updater.wake()
+
+    def _limit(self, memory_bytes: int, transfer: TransferLimits) -> None:
+        self._budget.limit(memory_bytes)
+        self._gate.limit(transfer)
+
+    def _gate_changed(self) -> None:
+        self._pacer.limit(self._gate.limits.bandwidth_bytes_per_second)
+        self._updater.wake()
+        self._reporter.changed()
 
     def _enrolled(self, broker: Broker) -> None:
         _log.info("Enrolled as %s; the broker has port %d", self._store.state.record.device_id, broker.port)

@@ -22,9 +22,12 @@ from device_agent.inference.http import create_http_app
 from device_agent.inference.http_server import serve_http
 from device_agent.inference.served import ServedModel
 from device_agent.inference.threads import limit_threads
+from device_agent.inference.warm_up import warm_up
 from device_agent.link.backoff import Backoff
 from device_agent.link.grpc_link import GrpcLink
 from device_agent.link.mqtt_link import MqttLink
+from device_agent.link.socket_meter import open_meter
+from device_agent.link.url_link import UrlLink
 from device_agent.residency.sensors import SystemMemory
 from device_agent.settings import Settings
 from device_agent.store.failures import disk_errors
@@ -43,18 +46,20 @@ async def run_agent(settings: Settings) -> None:
     """
     limit_threads(settings.threads)
     store = Store.open(settings.store_dir, settings.device_id)
+    warming = warm_up()
     try:
         async with GrpcLink(settings.server) as server:
             await _serve(settings, store, server)
     finally:
         store.close()
+        warming.join()  # an interpreter that ends meanwhile makes the import fail
 
 
 async def _serve(settings: Settings, store: Store, server: GrpcLink) -> None:
     session_id = secrets.token_hex(8)
     device_id = store.state.record.device_id
     outside = Outside(
-        server=server,
+        server=UrlLink(server) if settings.signed_urls else server,
         control=MqttLink(device_id, session_id, Backoff()),
         load=ServedModel.load,
         memory=SystemMemory(),
@@ -62,6 +67,7 @@ async def _serve(settings: Settings, store: Store, server: GrpcLink) -> None:
         backoff=Backoff,
         started_unix_ms=int(psutil.Process(os.getpid()).create_time() * 1000),
         session_id=session_id,
+        meter=open_meter(store.ledger.item_bytes, SystemClock().monotonic_seconds),
     )
     agent = Agent(settings, store, outside)
     with _signals(agent) as stop:
@@ -106,7 +112,7 @@ def _signals(agent: Agent) -> Generator[asyncio.Event, None, None]:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    loop.add_signal_handler(signal.SIGHUP, agent.budget.read_again)
+    loop.add_signal_handler(signal.SIGHUP, agent.read_again)
     try:
         yield stop
     finally:

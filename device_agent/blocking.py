@@ -15,7 +15,11 @@ async def run_blocking(call: Callable[[], _Result]) -> _Result:
     A thread cannot be cancelled. When the caller is, the cancellation waits for the thread, so that nobody
     touches the same files or the same model beside a call that was thought dead.
     """
-    task = asyncio.ensure_future(asyncio.to_thread(call))
+    return await to_the_end(asyncio.ensure_future(asyncio.to_thread(call)))
+
+
+async def to_the_end(task: asyncio.Task[_Result]) -> _Result:
+    """What the task returns; a caller that is cancelled goes on only once the task has ended."""
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from common.errors import InvalidInputError
 from common.topics import Topic
+from common.transfer_limits import TransferLimits
 from device_agent.link.messages import read_goal, read_limits
 from device_agent.store.records import Goal
 
@@ -19,15 +20,19 @@ class Inbox:
     Args:
         device_id: Of this device.
         on_goal: Takes a goal, or None when nothing is assigned.
-        on_limit: Takes the operator's memory budget in bytes; 0 for none.
+        on_limits: Takes the operator's memory budget in bytes, 0 for none, and limits of transfer.
     """
 
     def __init__(
-        self, device_id: str, *, on_goal: Callable[[Goal | None], None], on_limit: Callable[[int], None]
+        self,
+        device_id: str,
+        *,
+        on_goal: Callable[[Goal | None], None],
+        on_limits: Callable[[int, TransferLimits], None],
     ) -> None:
         self._device_id = device_id
         self._on_goal = on_goal
-        self._on_limit = on_limit
+        self._on_limits = on_limits
         self._limits_generation = 0
 
     def take(self, topic: Topic, payload: bytes) -> None:
@@ -41,9 +46,9 @@ class Inbox:
             _log.warning("Ignored a message on %s: %s", topic.value, error)
 
     def _take_limits(self, payload: bytes) -> None:
-        generation, limit_bytes = read_limits(payload, self._device_id)
+        generation, limit_bytes, transfer_limits = read_limits(payload, self._device_id)
         if payload and generation < self._limits_generation:
             _log.warning("Ignored limits %d, older than %d", generation, self._limits_generation)
             return
         self._limits_generation = generation
-        self._on_limit(limit_bytes)
+        self._on_limits(limit_bytes, transfer_limits)

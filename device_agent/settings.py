@@ -14,6 +14,9 @@ from common.addresses import parse_broker_url, parse_host_port
 from common.byte_sizes import format_bytes, parse_bytes
 from common.errors import ConfigError, Error
 from common.names import check_name
+from common.quiet_hours import parse_quiet_hours
+from common.transfer_limits import MeteredRule, parse_metered_rule
+from device_agent.update.metered import Metered
 
 ENV_PREFIX: Final = "NESTFLEET_AGENT_"
 _MIB: Final = 1024 * 1024
@@ -34,8 +37,14 @@ class Settings:
         budget_file: A file with a budget in it, followed at run time; it overrides ``memory_budget_bytes``.
         broker_url: ``mqtt://`` or ``mqtts://``; empty: what enrolment says.
         download_limit_bytes_per_second: 0 for none.
+        monthly_budget_bytes: Bytes of all kinds in a calendar month, UTC; 0 for no budget.
+        metered: Whether the link is metered: "yes", "no", or "auto", which leaves it to ``metered_file``.
+        metered_file: A file that says "yes" or "no", followed at run time; no file says no.
+        metered_rule: What may come over a metered link: "all", "base-only" or "nothing".
+        quiet_hours: No bulk transfers from one time of day to another, ``HH:MM-HH:MM`` UTC; empty for none.
         disk_reserve_bytes: Room on the disk that stays free.
         threads: Threads of one inference; 0 for as many as there are cores.
+        signed_urls: Whether blobs come straight from the object store where the server offers that.
         ready_file: Written once the endpoint answers: JSON with its URL and the device id.
         heartbeat_seconds: The state is reported at least so often.
         log_level: Least level that is logged to stderr.
@@ -50,8 +59,14 @@ class Settings:
     budget_file: Path | None = None
     broker_url: str = ""
     download_limit_bytes_per_second: int = 0
+    monthly_budget_bytes: int = 0
+    metered: Metered = Metered.AUTO
+    metered_file: Path | None = None
+    metered_rule: MeteredRule = MeteredRule.ALL
+    quiet_hours: str = ""
     disk_reserve_bytes: int = 32 * _MIB
     threads: int = 0
+    signed_urls: bool = True
     ready_file: Path | None = None
     heartbeat_seconds: float = 30.0
     log_level: str = "info"
@@ -100,6 +115,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def _shown(default: object) -> str:
+    if isinstance(default, bool):
+        return "yes" if default else "no"
     return format_bytes(default) if isinstance(default, int) else str(default)
 
 
@@ -140,6 +157,14 @@ def _count(value: object) -> int:
     return int(text)
 
 
+def _yes(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value not in {"yes", "no"}:
+        raise ConfigError(f"{value!r:.80} is neither yes nor no.")
+    return value == "yes"
+
+
 def _seconds(value: object) -> float:
     try:
         seconds = float(value) if isinstance(value, int | float) else float(_text(value))
@@ -169,6 +194,22 @@ def _path(value: object) -> Path:
     return Path(_text(str(value) if isinstance(value, Path) else value)).expanduser().absolute()
 
 
+def _metered(value: object) -> Metered:
+    if value not in tuple(Metered):
+        raise ConfigError(
+            f"{value!r:.80} does not say whether the link is metered.", advice="Take auto, yes or no."
+        )
+    return Metered(_text(value))
+
+
+def _metered_rule(value: object) -> MeteredRule:
+    return parse_metered_rule(_text(value))
+
+
+def _quiet_hours(value: object) -> str:
+    return str(parse_quiet_hours(_text(value))) if value else ""
+
+
 def _log_level(value: object) -> str:
     if value not in _LOG_LEVELS:
         raise ConfigError(f"{value!r:.80} is no log level.", advice=f"Take one of {', '.join(_LOG_LEVELS)}.")
@@ -188,8 +229,17 @@ _HELP: Final[Mapping[str, tuple[str, str]]] = {
     "budget_file": ("FILE", "holds a budget that may change at run time; SIGHUP reads it at once"),
     "broker_url": ("URL", "mqtt:// or mqtts://, where the server's word does not do"),
     "download_limit_bytes_per_second": ("SIZE", "bandwidth that downloads may take; else no limit"),
+    "monthly_budget_bytes": (
+        "SIZE",
+        "bytes of all kinds in a calendar month, UTC, e.g. 500MiB; else no budget",
+    ),
+    "metered": ("ANSWER", "whether the link is metered: yes, no, or auto, which asks the file"),
+    "metered_file": ("FILE", "says yes or no, and may change at run time; SIGHUP reads it at once"),
+    "metered_rule": ("RULE", "what may come over a metered link: all, base-only or nothing"),
+    "quiet_hours": ("HH:MM-HH:MM", "UTC; no bulk transfers in this time, e.g. 22:00-06:00"),
     "disk_reserve_bytes": ("SIZE", "room on the disk that stays free"),
     "threads": ("COUNT", "threads of one inference; else one per core"),
+    "signed_urls": ("yes|no", "blobs straight from the object store, where the server offers that"),
     "ready_file": ("FILE", "written once the endpoint answers: JSON with its URL and the device id"),
     "heartbeat_seconds": ("SECONDS", "the state is reported at least so often"),
     "log_level": ("LEVEL", "debug, info, warning or error"),
@@ -205,8 +255,14 @@ _READ: Final[Mapping[str, Callable[[object], Any]]] = {
     "budget_file": _path,
     "broker_url": _broker_url,
     "download_limit_bytes_per_second": _size,
+    "monthly_budget_bytes": _size,
+    "metered": _metered,
+    "metered_file": _path,
+    "metered_rule": _metered_rule,
+    "quiet_hours": _quiet_hours,
     "disk_reserve_bytes": _size,
     "threads": _count,
+    "signed_urls": _yes,
     "ready_file": _path,
     "heartbeat_seconds": _seconds,
     "log_level": _log_level,

@@ -48,10 +48,14 @@ def format_status(tree: Mapping[str, Any]) -> str:
             f"memory     {_of(tree, 'resident_bytes', 'memory_budget_bytes')}",
             f"disk       {format_bytes(tree['disk_bytes'])}",
             f"download   {_of(tree, 'fetch_done_bytes', 'fetch_total_bytes')}",
-            f"received   {format_bytes(sum(tree['ledger'].values()))}",
+            f"moved      {format_bytes(sum(tree['ledger'].values()))}",
+            f"month      {_month(tree)}",
+            f"metered    {'yes' if tree['metered'] else 'no'}",
             f"broker     {'connected' if tree['broker_connected'] else 'away'}",
             f"inference  {tree['inference_url']}",
         ]
+    if tree.get("hold"):
+        lines.append(f"held back  {tree['hold']['limit']}: {tree['hold']['detail']}")
     if tree["fault"]:
         lines.append(f"fault      {tree['fault']['code']}: {tree['fault']['detail']}")
     return "\n".join(lines) + "\n"
@@ -73,6 +77,11 @@ def _from_store(store_dir: Path) -> dict[str, Any]:
 
 def _tree(release: Release | None) -> dict[str, Any] | None:
     return {"model": release.model, "version": release.version} if release else None
+
+
+def _month(tree: Mapping[str, Any]) -> str:
+    budget = tree["transfer_limits"]["monthly_bytes"]
+    return format_bytes(tree["month_bytes"]) + (f" of {format_bytes(budget)}" if budget else "")
 
 
 def _of(tree: Mapping[str, Any], part: str, whole: str) -> str:

@@ -20,10 +20,12 @@ from common.files import write_atomically
 from server.control.broker import EmbeddedBroker
 from server.control.desk import Desk
 from server.delivery.build import Building
+from server.delivery.deltas import Deltas
 from server.delivery.enrol import Enrolment
 from server.delivery.fetch import Fetching
 from server.delivery.order import Part
 from server.delivery.publish import Publishing, PushLimits
+from server.delivery.urls import UrlSigning
 from server.delivery.workspace import Workspace
 from server.quantize.workers import make_workers
 from server.registry.repository import Registry
@@ -106,9 +108,16 @@ async def running(settings: Settings) -> AsyncIterator[Addresses]:
         broker, advertised = await _broker(settings, stack)
         desk = Desk(registry, clock, broker)
         stack.push_async_callback(_cancelled, asyncio.create_task(desk.run()))
+        deltas = Deltas(registry, store)
+        stack.push_async_callback(deltas.close)
         rpc = RpcServer(
             CatalogServicer(registry),
-            DeliveryServicer(Enrolment(registry, clock, advertised), Fetching(registry, store)),
+            DeliveryServicer(
+                Enrolment(registry, clock, advertised),
+                Fetching(registry, store),
+                UrlSigning(registry, store, clock, seconds=settings.presigned_url_seconds),
+                deltas,
+            ),
             FleetServicer(registry, store, desk, clock, gc_grace_seconds=settings.gc_grace_seconds),
             PublishServicer(publishing, block_size_bytes=settings.block_size_bytes),
         )

@@ -68,6 +68,8 @@ class Settings(BaseSettings):
         listen: Address of the gRPC services.
         database_url: SQLAlchemy URL; None: SQLite in ``data_dir``.
         blobs_url: URL of the blob store; None: a folder in ``data_dir``.
+        presigned_url_seconds: How long the URLs hold by which devices fetch blobs straight from the store;
+            0: all bytes pass through this server.
         broker_url: ``mqtt://`` or ``mqtts://``; None: a broker in this process.
         broker_listen: Address of the broker in this process.
         advertised_broker: Where devices find the broker; None: ``broker_url``, or this process' broker on
@@ -93,6 +95,7 @@ class Settings(BaseSettings):
     listen: HostPort = "127.0.0.1:50051"
     database_url: str | None = None
     blobs_url: str | None = None
+    presigned_url_seconds: int = Field(default=0, ge=0, le=24 * 3600)
     broker_url: BrokerUrl | None = None
     broker_listen: HostPort = "127.0.0.1:1883"
     advertised_broker: BrokerUrl | None = None

@@ -53,8 +53,8 @@ def _size_bars(report: Mapping[str, Any]) -> tuple[Bar, ...]:
         _at_most(
             "metadata against the whole version", report["metadata_wire_bytes"] / full_bytes, _MOST_METADATA
         ),
-        _nothing("bytes on the wire to shrink", report["evict_wire_bytes"]),
-        _nothing("bytes on the wire to grow again", report["page_in_wire_bytes"]),
+        _nothing("payload on the wire to shrink", report["evict_wire_bytes"]),
+        _nothing("payload on the wire to grow again", report["page_in_wire_bytes"]),
         _less(
             "bytes for version 2 against all of it", report["update_wire_bytes"], report["update_full_bytes"]
         ),

@@ -13,7 +13,7 @@ from benchmarks.demo.display import Display
 from benchmarks.demo.failure import DemoFailure
 from benchmarks.demo.inference import MODEL
 from benchmarks.demo.processes import Children, log_tail
-from benchmarks.demo.views import Views, views_of
+from benchmarks.demo.views import Views, payload_bytes, views_of
 from server.client.fleet import FleetClient
 
 _LOOK_SECONDS: Final = 0.2
@@ -54,8 +54,8 @@ class Fleet:
         """What the largest board received by the server's records, once they agree with its own count."""
         board = self.largest
         views = self.wait(
-            f"the server's records of {board.device_id} agree with its own to the byte",
-            lambda views: views[board.device_id].moved.moved_bytes == board.endpoint.received_bytes(),
+            f"the server's records of {board.device_id} agree with its own to the byte of payload",
+            lambda views: payload_bytes(views[board.device_id].moved) == board.endpoint.received_bytes(),
             seconds=_LEDGER_SECONDS,
         )
         return views[board.device_id].moved

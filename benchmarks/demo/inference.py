@@ -54,9 +54,9 @@ class Endpoint:
         return self._client.get(f"/v2/models/{MODEL}/ready").status_code == httpx.codes.OK
 
     def received_bytes(self) -> int:
-        """All that the agent ever received, by its own count."""
+        """All payload that the agent ever received, by its own count."""
         ledger: Mapping[str, int] = _checked(self._client.get("/nestfleet/status"))["ledger"]
-        return sum(ledger.values())
+        return sum(ledger.values()) - ledger["overhead"]
 
     def ask(self, images: NDArray[np.float32]) -> Answer:
         """What digits the images show, in the agent's eyes.

@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nestfleet.v1 import catalog_pb2
+from nestfleet.v1 import catalog_pb2, fleet_pb2
 
 from benchmarks.demo.scenes.delivery import Delivered
 from benchmarks.demo.scenes.paging import Paged
 from benchmarks.demo.scenes.refusal import Refused
 from benchmarks.demo.scenes.stage import Measured
 from benchmarks.demo.scenes.update import Updated
+from server.ledger.savings import Kind
 
 
 def sizes_part(sizes: catalog_pb2.SizeReport) -> dict[str, Any]:
@@ -45,6 +46,14 @@ def delivery_part(delivered: Delivered, fp32_accuracy: float, largest: str) -> d
         "answers_while_lifting": delivered.answers_while_lifting,
         "assign_to_full_level_seconds": delivered.assign_to_full_seconds,
         **_quality("", fp32_accuracy, delivered.measured),
+    }
+
+
+def moved_part(fleet: fleet_pb2.Savings) -> dict[str, Any]:
+    """All that crossed the fleet's links in the whole run, as last reported: payload, and overhead."""
+    return {
+        "moved_bytes": fleet.moved_bytes,
+        "moved_bytes_by_kind": {kind.value: getattr(fleet, f"{kind}_bytes") for kind in Kind},
     }
 
 

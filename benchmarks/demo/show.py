@@ -11,6 +11,7 @@ from benchmarks.demo.boards import LARGEST, LEVELS, memory_needed
 from benchmarks.demo.display import Display
 from benchmarks.demo.failure import DemoFailure
 from benchmarks.demo.fleet import Fleet
+from benchmarks.demo.inference import MODEL
 from benchmarks.demo.operating import Operator
 from benchmarks.demo.processes import Children
 from benchmarks.demo.scenes.delivery import deliver
@@ -60,12 +61,14 @@ def _play_with(children: Children, trained: Trained, display: Display) -> dict[s
         updated = update(stage, " and ".join(CHANGED_LAYERS))
         refused = refuse(stage)
         _show_savings(operator, display)
+        moved = client.get_savings(MODEL).fleet
     return {
         **report.sizes_part(first.version.sizes),
         **report.delivery_part(delivered, trained.accuracy(1), LARGEST),
         **report.paging_part(paged),
         **report.update_part(updated, trained.accuracy(2)),
         **report.refusal_part(refused, trained.accuracy(2)),
+        **report.moved_part(moved),
     }
 
 

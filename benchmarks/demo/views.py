@@ -69,8 +69,13 @@ class View:
 
     @property
     def received(self) -> str:
-        """Everything that it received so far, with the download at hand."""
-        return format_bytes(max(self.moved.moved_bytes, self.state.fetch_done_bytes))
+        """The payload that it received so far, with the download at hand."""
+        return format_bytes(max(payload_bytes(self.moved), self.state.fetch_done_bytes))
+
+
+def payload_bytes(moved: fleet_pb2.Savings) -> int:
+    """What was moved but for overhead, which grows with every report that a board at rest sends."""
+    return moved.moved_bytes - moved.overhead_bytes
 
 
 Views: TypeAlias = Mapping[str, View]

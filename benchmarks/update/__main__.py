@@ -13,6 +13,7 @@ from typing import Final
 
 from rich.console import Console
 
+from benchmarks.update.fidelity import Fidelity, fidelity_table
 from benchmarks.update.row import Row
 from benchmarks.update.run import MODELS, QUICK, measure
 from benchmarks.update.table import table
@@ -29,13 +30,17 @@ def main() -> int:
     console = Console(stderr=True, log_path=False)
     start = time.perf_counter()
     rows: list[Row] = []
+    found: list[Fidelity] = []
     options.json.parent.mkdir(parents=True, exist_ok=True)
     models = QUICK if options.quick else {name: MODELS[name] for name in options.models}
-    for row in measure(models, options.rounding, console.log):
-        rows.append(row)
+    for item in measure(models, options.rounding, console.log, with_fidelity=options.fidelity):
+        rows.append(item.row)
+        found += item.fidelity
         _write(options.json, rows)
     out = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
     out.print(table(rows))
+    if found:
+        out.print(fidelity_table(found))
     out.print(f"{len(rows)} rows in {time.perf_counter() - start:.0f} s: {options.json}")
     return _judge(rows, out)
 
@@ -59,6 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the rows go")
     parser.add_argument("--models", type=_names(tuple(MODELS)), default=tuple(MODELS), metavar="A,B")
     parser.add_argument("--rounding", choices=sorted(MODES), default="floor", help="mode of all versions")
+    parser.add_argument("--fidelity", action="store_true", help="also compare kept scales with fresh ones")
     parser.add_argument("--quick", action="store_true", help="one small pair, untrained")
     return parser
 

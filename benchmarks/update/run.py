@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from benchmarks.quantize.tasks.digit_nets import RESNET18
 from benchmarks.quantize.tasks.minilm import NAME as MINILM
 from benchmarks.update.entropy import changed_float_bytes, difference_bytes
 from benchmarks.update.fetched import changed_bytes, delta_bytes, full_bytes, metadata_bytes
+from benchmarks.update.fidelity import Fidelity, fidelity
 from benchmarks.update.pairs.digits import resnet_pairs
 from benchmarks.update.pairs.pair import Pair
 from benchmarks.update.pairs.quick import NAME, quick_pairs
@@ -21,9 +23,21 @@ MODELS: Final[Mapping[str, Callable[[], Iterator[Pair]]]] = {RESNET18: resnet_pa
 QUICK: Final[Mapping[str, Callable[[], Iterator[Pair]]]] = {NAME: quick_pairs}
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A row, and what the update's fidelity is where that was asked for."""
+
+    row: Row
+    fidelity: tuple[Fidelity, ...] = ()
+
+
 def measure(
-    models: Mapping[str, Callable[[], Iterator[Pair]]], rounding: str, say: Callable[[str], None]
-) -> Iterator[Row]:
+    models: Mapping[str, Callable[[], Iterator[Pair]]],
+    rounding: str,
+    say: Callable[[str], None],
+    *,
+    with_fidelity: bool = False,
+) -> Iterator[Measured]:
     """One row after the other."""
     for model, pairs in models.items():
         say(f"{model}: loading")
@@ -34,7 +48,8 @@ def measure(
             after = make_version(pair.after, before, rounding)
             if after.kept_rows:
                 say(f"{pair.name}: {after.kept_rows[0]} of {after.kept_rows[1]} rows keep their scale")
-            yield _row(pair.name, before, after)
+            found = tuple(fidelity(pair, after, rounding)) if with_fidelity else ()
+            yield Measured(_row(pair.name, before, after), found)
 
 
 def _row(name: str, before: Version, after: Version) -> Row:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import platform
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from types import TracebackType
 from typing import Final, Self, TypeVar
@@ -12,15 +12,21 @@ from typing import Final, Self, TypeVar
 import grpc
 from nestfleet.v1 import delivery_pb2, delivery_pb2_grpc
 
-from common.channel import CHANNEL_OPTIONS, MIN_CHUNK_BYTES
+from common.channel import CHANNEL_OPTIONS
 from common.digest import to_wire
-from common.errors import CapacityError, Error, LinkError
-from common.rpc_status import from_rpc_error
+from common.errors import LinkError
+from device_agent.link.conversation import Conversation
+from device_agent.link.offers import collect_offers
+from device_agent.link.server import Chunk, DeltaOffer, Wanted
+from device_agent.link.trouble import meant_by
 from device_agent.store.records import Broker
 
 _CALL_SECONDS: Final = 30.0
-# A chunk is 256 KiB: enough time for 4 KiB/s, and a frozen peer is noticed all the same.
+_MANIFEST_SECONDS: Final = 300.0  # hundreds of KiB for a large version, over a slow link
+# The server sends pieces of about a quarter of a second: a frozen peer is noticed, a slow one is not cut.
 _CHUNK_SECONDS: Final = 60.0
+# A server that makes the first deltas between two large versions; what it has made it keeps for the next try.
+_OFFERS_SECONDS: Final = 1800.0
 _MAX_PORT: Final = 65_535
 _Answer = TypeVar("_Answer")
 
@@ -69,33 +75,49 @@ class GrpcLink:
     async def manifest(self, digest: str) -> bytes:
         """The frame that holds a canonical manifest."""
         request = delivery_pb2.GetManifestRequest(digest=to_wire(digest))
-        answer = await self._ask(self._stub.GetManifest(request, timeout=self._call_seconds))
+        answer = await self._ask(self._stub.GetManifest(request, timeout=_MANIFEST_SECONDS))
         return answer.manifest_zstd
 
-    async def blob(self, digest: str, *, offset_bytes: int) -> AsyncGenerator[bytes, None]:
-        """The bytes of a blob from an offset on; the call ends with the generator."""
-        call = self._stub.FetchBlob(
-            delivery_pb2.FetchBlobRequest(
-                digest=to_wire(digest), offset_bytes=offset_bytes, chunk_size_bytes=MIN_CHUNK_BYTES
-            )
-        )
+    async def blob_urls(self, digests: Sequence[str]) -> dict[str, str]:
+        """URLs by digest, where the server offers any; each is a secret."""
+        request = delivery_pb2.GetBlobUrlsRequest(digests=[to_wire(digest) for digest in digests])
+        answer = await self._ask(self._stub.GetBlobUrls(request, timeout=self._call_seconds))
+        return {one.digest.hex(): one.url for one in answer.urls}
+
+    async def blobs(self, wanted: Sequence[Wanted]) -> AsyncGenerator[Chunk, None]:
+        """Many blobs on one stream; the call ends with the generator."""
+        call = self._stub.FetchBlobs()
+        conversation = Conversation(call, wanted)
         try:
-            while True:
-                async with asyncio.timeout(self._chunk_seconds):
-                    answer = await call.read()
-                if not isinstance(answer, delivery_pb2.FetchBlobResponse):
-                    break
-                if answer.offset_bytes != offset_bytes:
-                    raise LinkError(f"The server sent byte {answer.offset_bytes}, not {offset_bytes}.")
-                offset_bytes += len(answer.data)
-                yield answer.data
-            code = await call.code()
-            if code is not grpc.StatusCode.OK:
-                raise LinkError(f"The server ended a stream with {code.name}.")
+            async with contextlib.aclosing(conversation.chunks(self._chunk_seconds)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
         except grpc.aio.AioRpcError as error:
-            raise _meant(error) from error
+            raise meant_by(error) from error
         except TimeoutError as error:
             raise LinkError(f"The server at {self._address} sent nothing in time.") from error
+        finally:
+            call.cancel()
+
+    async def offer_deltas(
+        self, wanted: str, held: str, blobs_per_block: Sequence[int], present_per_block: Sequence[int]
+    ) -> Sequence[DeltaOffer]:
+        """Which blobs can be had as deltas."""
+        request = delivery_pb2.OfferDeltasRequest(
+            manifest_digest=to_wire(wanted),
+            held_manifest_digest=to_wire(held),
+            blobs_per_block=blobs_per_block,
+            present_per_block=present_per_block,
+        )
+        call = self._stub.OfferDeltas(request, timeout=_OFFERS_SECONDS)
+        try:
+            return await collect_offers(call, most=sum(blobs_per_block), silence_seconds=self._chunk_seconds)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                return ()  # a server from before there were deltas
+            raise meant_by(error) from error
+        except TimeoutError as error:
+            raise LinkError(f"The server at {self._address} is silent about deltas.") from error
         finally:
             call.cancel()
 
@@ -103,19 +125,7 @@ class GrpcLink:
         try:
             return await call
         except grpc.aio.AioRpcError as error:
-            raise _meant(error) from error
-
-
-def _meant(error: grpc.aio.AioRpcError) -> Error:
-    """The error that a failed call stands for here.
-
-    A server that is overloaded, broken inside or dies in mid-stream is one that is away: none of that says
-    anything about the version, nor about this device's disk.
-    """
-    meant = from_rpc_error(error)
-    if type(meant) is Error or isinstance(meant, CapacityError):
-        return LinkError(meant.message)
-    return meant
+            raise meant_by(error) from error
 
 
 def _agent_version() -> str:

@@ -12,6 +12,7 @@ from common.digest import from_wire
 from common.errors import InvalidInputError
 from common.names import check_name
 from common.nesting import MAX_LEVEL
+from common.transfer_limits import NO_LIMITS, TransferLimits, read_transfer_limits
 from device_agent.store.records import Goal, Release
 
 MAX_PAYLOAD_BYTES: Final = 64 * 1024
@@ -44,20 +45,20 @@ def read_goal(payload: bytes, device_id: str) -> Goal | None:
     return Goal(message.generation, release, message.max_level, allow_older=message.allow_older)
 
 
-def read_limits(payload: bytes, device_id: str) -> tuple[int, int]:
-    """Generation and memory budget in bytes; zeros when the operator sets no limit.
+def read_limits(payload: bytes, device_id: str) -> tuple[int, int, TransferLimits]:
+    """Generation, memory budget in bytes and limits of transfer; each empty where the operator sets none.
 
     Raises:
-        InvalidInputError: The payload is none of ours, or speaks to another device.
+        InvalidInputError: The payload is none of ours, speaks to another device, or a limit is absurd.
     """
     if not payload:
-        return 0, 0
+        return 0, 0, NO_LIMITS
     message = control_pb2.Limits()
     _parse(message, payload)
     _check_receiver(message.device_id, device_id)
     if max(message.generation, message.memory_budget_bytes) > _MAX_COUNT:
         raise InvalidInputError("The limits are absurd.")
-    return message.generation, message.memory_budget_bytes
+    return message.generation, message.memory_budget_bytes, read_transfer_limits(message.transfer)
 
 
 def _parse(message: control_pb2.Assignment | control_pb2.Limits, payload: bytes) -> None:

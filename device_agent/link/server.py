@@ -37,6 +37,22 @@ class Chunk:
     error: Error | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class DeltaOffer:
+    """Blobs of a wanted version as one delta, as the server says; nothing of it is checked.
+
+    Attributes:
+        digests: The blobs that it stands for: neighbours of one block, lowest first.
+        from_digests: The blobs of the held version that they are rebuilt from, from the base up.
+        delta_digest, delta_size_bytes: The delta, a blob as well.
+    """
+
+    digests: tuple[str, ...]
+    from_digests: tuple[str, ...]
+    delta_digest: str
+    delta_size_bytes: int
+
+
 class ServerLink(Protocol):
     """Few questions. Every failure of the way is a LinkError; what the server refuses is what it says."""
 
@@ -56,14 +72,6 @@ class ServerLink(Protocol):
             LinkError: The server is away.
         """
 
-    def blob(self, digest: str, *, offset_bytes: int) -> AsyncGenerator[bytes, None]:
-        """The bytes of a blob from an offset on, not verified; may end early or never.
-
-        Raises:
-            NotFoundError: No version names it.
-            LinkError: The server is away, or the stream broke.
-        """
-
     def blobs(self, wanted: Sequence[Wanted]) -> AsyncGenerator[Chunk, None]:
         """Many blobs on one stream, in the order given; not verified, may end early or never.
 
@@ -71,4 +79,20 @@ class ServerLink(Protocol):
 
         Raises:
             LinkError: The server is away, or the stream broke.
+        """
+
+    async def offer_deltas(
+        self, wanted: str, held: str, blobs_per_block: Sequence[int], present_per_block: Sequence[int]
+    ) -> Sequence[DeltaOffer]:
+        """Which blobs can be had as deltas; none from a server that knows no deltas.
+
+        Args:
+            wanted: Digest of the manifest of the version that is wanted.
+            held: Digest of that of the version that is here.
+            blobs_per_block: How many blobs of each block are wanted, in the wanted manifest's order.
+            present_per_block: How many of them, from the base up, no delta is wanted for.
+
+        Raises:
+            NotFoundError: The server has one of the versions no more.
+            LinkError: The server is away, or takes too long.
         """

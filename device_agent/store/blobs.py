@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 from common.digest import is_digest, sha256_hex
 from common.errors import IntegrityError, NotFoundError
-from common.files import move_into_place
+from common.files import fsync_folder
 from common.manifest import BlobRef
 from device_agent.store.failures import disk_errors
 from device_agent.store.listing import digest_sizes
 
 _MODE: Final = 0o600
+_UNNAMED: Final = "."
 
 
 class BlobFolder:
@@ -32,6 +34,8 @@ class BlobFolder:
         self._present = set(digest_sizes(self._whole))
         for digest in self._present & set(digest_sizes(self._partial)):
             self._path(self._partial, digest).unlink()
+        for left_over in self._partial.glob(f"{_UNNAMED}*"):
+            left_over.unlink()
 
     @property
     def present(self) -> frozenset[str]:
@@ -80,38 +84,66 @@ class BlobFolder:
             CapacityError: The disk does not take them all; some may be there.
         """
         with disk_errors():
-            handle = os.open(self._path(self._partial, digest), os.O_WRONLY | os.O_CREAT | os.O_APPEND, _MODE)
-            try:
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(handle, view) :]
-                return os.fstat(handle).st_size
-            finally:
-                os.close(handle)
+            return _write(self._path(self._partial, digest), data, os.O_APPEND)
 
-    def finish(self, ref: BlobRef) -> None:
-        """The partial blob is whole, verified, synced and named; done again where a last time broke off.
+    def finish(self, refs: Sequence[BlobRef]) -> dict[str, IntegrityError]:
+        """The partial blobs are whole, verified, synced and named; again where a last time broke off.
+
+        Returns:
+            Digest to what is the matter, for those whose bytes are not what ``refs`` name; they are gone.
 
         Raises:
-            IntegrityError: Its bytes are not what ``ref`` names; they are gone.
-            CapacityError: The disk fails.
+            CapacityError: The disk fails; those that got their names are found by the next try.
         """
-        path, whole = self._path(self._partial, ref.digest), self._path(self._whole, ref.digest)
+        wrong: dict[str, IntegrityError] = {}
         with disk_errors():
-            if not path.exists() and whole.exists():
-                path = whole
-            data = path.read_bytes()
+            for ref in refs:
+                error = self._finish(ref)
+                if error is not None:
+                    wrong[ref.digest] = error
+            if len(wrong) < len(refs):
+                fsync_folder(self._whole)
+        self._present |= {ref.digest for ref in refs if ref.digest not in wrong}
+        return wrong
+
+    def _finish(self, ref: BlobRef) -> IntegrityError | None:
+        path, whole = self._path(self._partial, ref.digest), self._path(self._whole, ref.digest)
+        if not path.exists() and whole.exists():
+            path = whole
+        with path.open("rb") as file:
+            data = file.read()
             actual = sha256_hex(data)
-            if actual != ref.digest or len(data) != ref.size_bytes:
-                path.unlink()
-                raise IntegrityError(
-                    f"Blob {ref.digest[:12]} arrived with other content than its name says.",
-                    expected=ref.digest,
-                    actual=actual,
-                    advice="Look for a fault on the way, or push the version again.",
-                )
-            move_into_place(path, whole)
-        self._present.add(ref.digest)
+            if actual == ref.digest and len(data) == ref.size_bytes:
+                os.fsync(file.fileno())
+                path.replace(whole)
+                return None
+        path.unlink()
+        return IntegrityError(
+            f"Blob {ref.digest[:12]} arrived with other content than its name says.",
+            expected=ref.digest,
+            actual=actual,
+            advice="Look for a fault on the way, or push the version again.",
+        )
+
+    def put_whole(self, ref: BlobRef, data: bytes) -> None:
+        """A blob that was made here is whole, synced and named; a partial one of the same name is gone.
+
+        Args:
+            ref: Its reference.
+            data: Its bytes, which the caller has verified.
+
+        Raises:
+            CapacityError: The disk does not take it; a partial blob stays as it was.
+        """
+        partial = self._path(self._partial, ref.digest)
+        unnamed = partial.with_name(f"{_UNNAMED}{ref.digest}")
+        with disk_errors():
+            _write(unnamed, data, os.O_TRUNC, sync=True)
+            unnamed.replace(self._path(self._whole, ref.digest))
+            # From here on it is whole; if its name does not last, it is missing at the next start.
+            self._present.add(ref.digest)
+            partial.unlink(missing_ok=True)
+            fsync_folder(self._whole)
 
     def verify(self, ref: BlobRef) -> bool:
         """Whether a whole blob still is what its name says; a size that a manifest makes up is no rot."""
@@ -136,3 +168,17 @@ class BlobFolder:
         if not is_digest(digest):
             raise ValueError(f"{digest!r:.80} is no digest")
         return folder / digest
+
+
+def _write(path: Path, data: bytes, mode: int, *, sync: bool = False) -> int:
+    """The file has the bytes, appended or in the place of others; its size now."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | mode, _MODE)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(handle, view) :]
+        if sync:
+            os.fsync(handle)
+        return os.fstat(handle).st_size
+    finally:
+        os.close(handle)

@@ -8,9 +8,21 @@ from dataclasses import asdict
 from typing import Any, Final, TypeVar
 
 from common.digest import is_digest
-from common.errors import IntegrityError
+from common.errors import ConfigError, IntegrityError
 from common.names import is_name
-from device_agent.store.records import AgentRecord, Attempt, Broker, Failure, Goal, Installed, Release
+from common.quiet_hours import parse_quiet_hours
+from common.transfer_limits import NO_LIMITS, MeteredRule, TransferLimits
+from device_agent.store.records import (
+    AgentRecord,
+    Attempt,
+    Broker,
+    Failure,
+    Goal,
+    Installed,
+    MonthCount,
+    Release,
+    Traffic,
+)
 
 FORMAT: Final = 1
 _Part = TypeVar("_Part")
@@ -32,7 +44,7 @@ def decode_record(data: bytes) -> AgentRecord:
         if tree["format"] != FORMAT:
             raise IntegrityError(f"The agent's state has the unknown format {tree['format']!r:.40}.")
         return _record(tree)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ConfigError) as error:
         raise IntegrityError(f"The agent's state is damaged: {error!r:.200}.") from error
 
 
@@ -55,6 +67,9 @@ def _record(tree: Mapping[str, Any]) -> AgentRecord:
         newest_proven={model: _integer(version) for model, version in proven.items()},
         failure=_optional(tree["failure"], _failure),
         attempt=_optional(tree["attempt"], _attempt),
+        # Releases before these knew neither.
+        transfer_limits=_optional(tree.get("transfer_limits"), _transfer_limits) or NO_LIMITS,
+        traffic=_optional(tree.get("traffic"), _traffic),
     )
 
 
@@ -101,3 +116,23 @@ def _attempt(tree: Any) -> Attempt:
 
 def _broker(tree: Any) -> Broker:
     return Broker(_text(tree["host"]), _integer(tree["port"]), tree["tls"] is True)
+
+
+def _transfer_limits(tree: Any) -> TransferLimits:
+    metered = _optional(tree["metered"], MeteredRule)
+    hours = _text(tree["quiet_hours"])
+    if hours:
+        parse_quiet_hours(hours)
+    return TransferLimits(
+        _integer(tree["bandwidth_bytes_per_second"]), _integer(tree["monthly_bytes"]), metered, hours
+    )
+
+
+def _traffic(tree: Any) -> Traffic:
+    months = tuple(
+        MonthCount(_integer(item["month"]), _integer(item["count_bytes"])) for item in tree["months"]
+    )
+    if not months:
+        raise ValueError("months")
+    chunk_bytes = _integer(tree["chunk_bytes"])
+    return Traffic(_text(tree["ledger_id"]), _integer(tree["ledger_bytes"]), months, chunk_bytes)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from common.transfer_limits import NO_LIMITS, TransferLimits
+
 
 @dataclass(frozen=True, slots=True)
 class Release:
@@ -90,6 +92,36 @@ class Broker:
 
 
 @dataclass(frozen=True, slots=True)
+class MonthCount:
+    """Bytes of all kinds in a calendar month, UTC.
+
+    Attributes:
+        month: Months since the year 0.
+        count_bytes: What was counted in it.
+    """
+
+    month: int
+    count_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Bytes by month, and how far the ledger has been counted.
+
+    Attributes:
+        ledger_id: The ledger that was looked at last.
+        ledger_bytes: Its bytes of all kinds at that look.
+        months: The months that the clock showed, the one that it showed last at the end; never empty.
+        chunk_bytes: The largest piece in which bytes have come.
+    """
+
+    ledger_id: str
+    ledger_bytes: int
+    months: tuple[MonthCount, ...]
+    chunk_bytes: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class AgentRecord:
     """All of it.
 
@@ -100,6 +132,8 @@ class AgentRecord:
         seen_generation: The highest generation of any goal so far.
         goal: The newest goal; None when nothing is assigned.
         limit_bytes: Memory budget that the operator set; 0: the device's own setting holds.
+        transfer_limits: Limits of transfer that the operator set.
+        traffic: Bytes by month; None before the first count.
         active: What runs, or ran last.
         previous: What ran before, kept on disk to return to.
         newest_proven: Model to the newest version that ever passed its self-test here.
@@ -118,6 +152,8 @@ class AgentRecord:
     newest_proven: Mapping[str, int] = field(default_factory=dict)
     failure: Failure | None = None
     attempt: Attempt | None = None
+    transfer_limits: TransferLimits = NO_LIMITS
+    traffic: Traffic | None = None
 
     def failed(self, goal: Goal) -> bool:
         """Whether this very goal failed before."""

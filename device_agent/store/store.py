@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from common.errors import IntegrityError
@@ -27,12 +27,14 @@ class Store:
         state: The agent's record.
         blobs: Blobs on disk.
         ledger: What was received.
+        waiting: Blobs that no manifest names and tidying up leaves alone: deltas of an update under way.
     """
 
     def __init__(self, lock: StoreLock, state: StateFile, root: Path) -> None:
         self._lock = lock
         self.state = state
         self.blobs = BlobFolder(root)
+        self.waiting: frozenset[str] = frozenset()
         self._manifests = ManifestFolder(root)
         self.ledger = _open_ledger(root / "ledger.sqlite")
         self._take_stock()
@@ -86,10 +88,10 @@ class Store:
         """Bytes were received that nobody can use."""
         self.ledger.waste(digest, count_bytes)
 
-    def expect(self, release: Release, item: Item) -> int:
-        """A blob is about to be received; the bytes of it that are here already."""
-        self.ledger.expect(release.model, release.version, item)
-        return self.blobs.size_bytes(item.digest)
+    def expect(self, release: Release, items: Sequence[Item]) -> dict[str, int]:
+        """Blobs are about to be received; digest to the bytes of each that are here already."""
+        self.ledger.expect(release.model, release.version, *items)
+        return {item.digest: self.blobs.size_bytes(item.digest) for item in items}
 
     def append(self, digest: str, data: bytes) -> int:
         """The blob has the bytes at its end; its size now.
@@ -102,16 +104,38 @@ class Store:
         finally:
             self.ledger.observe(digest, self.blobs.size_bytes(digest))
 
-    def finish(self, ref: BlobRef) -> None:
-        """The blob is whole and verified.
+    def finish(self, refs: Sequence[BlobRef]) -> dict[str, IntegrityError]:
+        """The blobs are whole, verified and durable.
+
+        Returns:
+            Digest to what is the matter, for those whose bytes are not what their names say; they are gone.
 
         Raises:
-            IntegrityError: Its bytes are not what its name says; they are gone.
+            CapacityError: The disk fails.
         """
         try:
-            self.blobs.finish(ref)
+            return self.blobs.finish(refs)
+        finally:
+            for ref in refs:
+                self.ledger.observe(ref.digest, self.blobs.size_bytes(ref.digest))
+            self.ledger.commit()
+
+    def put_whole(self, ref: BlobRef, data: bytes) -> None:
+        """A blob that was made here is whole and durable; no byte of it counts as received.
+
+        Raises:
+            CapacityError: The disk does not take it.
+        """
+        self.ledger.place(ref.digest, ref.size_bytes)
+        try:
+            self.blobs.put_whole(ref, data)
         finally:
             self._note(ref.digest, self.blobs.size_bytes(ref.digest))
+
+    def drop(self, digest: str) -> None:
+        """A blob that has served its purpose is gone; that it was received stays known."""
+        self.blobs.remove(digest)
+        self._note(digest, 0)
 
     def settle(self) -> None:
         """What was received so far is durable in the ledger."""
@@ -127,11 +151,11 @@ class Store:
         return len(rotten)
 
     def keep_only(self, releases: Collection[Release]) -> int:
-        """Only blobs and manifests of these versions stay, whole or partial; bytes freed.
+        """Only blobs and manifests of these versions stay, and what is waiting; bytes freed.
 
         Does nothing where one of the manifests cannot be read, since nobody knows then what to keep.
         """
-        kept: set[str] = set()
+        kept = set(self.waiting)
         for release in releases:
             manifest = self.manifest(release)
             if manifest is None:

@@ -10,9 +10,9 @@ from typing import Final
 
 from common.byte_sizes import format_bytes, parse_bytes
 from common.errors import ConfigError
+from device_agent.update.watched_file import WatchedFile
 
 _WATCH_SECONDS: Final = 1.0
-_MAX_FILE_BYTES: Final = 256
 _log = logging.getLogger(__name__)
 
 
@@ -36,9 +36,8 @@ class Budget:
     ) -> None:
         self._fixed_bytes = fixed_bytes
         self._board_bytes = board_bytes
-        self._file = file
+        self._file = WatchedFile(file) if file is not None else None
         self._on_change = on_change
-        self._stamp: tuple[int, int, int] | None = None
         self._file_bytes = 0
         self._limit_bytes = 0
         self._bytes = 0
@@ -61,7 +60,8 @@ class Budget:
 
     def read_again(self) -> None:
         """The file counts as it is now, whether it looks changed or not."""
-        self._stamp = None
+        if self._file is not None:
+            self._file.forget()
         self._look()
 
     async def watch(self) -> None:
@@ -75,20 +75,15 @@ class Budget:
             self._look_at(self._file)
         self._settle()
 
-    def _look_at(self, file: Path) -> None:
+    def _look_at(self, file: WatchedFile) -> None:
         try:
-            status = file.stat()
-            stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
-            if stamp == self._stamp:
-                return
-            self._stamp = stamp
-            with file.open("rb") as opened:
-                text = opened.read(_MAX_FILE_BYTES).decode("ascii", "replace").strip()
-            self._file_bytes = parse_bytes(text) if text else 0
+            text = file.changed()
+            if text is not None:
+                self._file_bytes = parse_bytes(text) if text else 0
         except FileNotFoundError:
-            self._stamp, self._file_bytes = None, 0
+            self._file_bytes = 0
         except (OSError, ConfigError) as error:
-            _log.warning("The budget file %s does not count: %s", file, error)
+            _log.warning("The budget file %s does not count: %s", file.path, error)
 
     def _settle(self) -> None:
         own = self._file_bytes or self._fixed_bytes or self._board_bytes()

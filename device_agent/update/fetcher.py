@@ -1,28 +1,26 @@
-"""Fetching: room first, then blob by blob, each from the byte where the last try ended, and verified."""
+"""Fetching: room first, then stream after stream until all is here, or what cannot be had is known."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
 from typing import Final
 
-from common.errors import CapacityError, IntegrityError, InvalidInputError, LinkError
+from common.errors import CapacityError, Error, IntegrityError, LinkError
 from common.manifest import BlobRef, Manifest
 from device_agent.blocking import run_blocking
 from device_agent.link.server import ServerLink
-from device_agent.store.ledger import Item
+from device_agent.store.ledger import Item, Kind
 from device_agent.store.manifests import open_frame
 from device_agent.store.records import Release
 from device_agent.store.store import Store
 from device_agent.update.pacing import Pacer
+from device_agent.update.transfer import Transfer
 
 _TRIES: Final = 3
-# A peer that drips bytes is cut: a stream must average this much, after a first allowance.
-_LEAST_BYTES_PER_SECOND: Final = 2048
-_ALLOWANCE_SECONDS: Final = 120.0
+_DISPENSABLE: Final = (Kind.SHARD, Kind.DELTA)
 _log = logging.getLogger(__name__)
 
 Plan = Sequence[tuple[Item, BlobRef]]
@@ -36,7 +34,7 @@ class Fetcher:
         store: Where they go.
         pacer: Holds the rate down.
         disk_reserve_bytes: Room on the disk that stays free.
-        on_progress: Called after every chunk.
+        on_progress: Called when more is on the disk.
     """
 
     def __init__(
@@ -53,6 +51,7 @@ class Fetcher:
         self._pacer = pacer
         self._disk_reserve_bytes = disk_reserve_bytes
         self._on_progress = on_progress
+        self._wrong: Counter[str] = Counter()
 
     async def manifest(self, release: Release) -> Manifest:
         """The release's manifest, verified and on disk.
@@ -76,28 +75,40 @@ class Fetcher:
     async def blobs(self, release: Release, plan: Plan) -> None:
         """All blobs of the plan, in its order, whole and verified.
 
+        What is wrong with one shard keeps no other from coming; without its metadata and bases a version is
+        nothing, so that is an error at once.
+
         Raises:
             CapacityError: The disk has no room for all of it, found before the first byte; or it fails.
             NotFoundError: The server has one no more.
             IntegrityError: What came is not what the digest names, three times.
             LinkError: The server is away; what came so far stays.
+            Error: What the pacer says; what came so far stays.
         """
-        await run_blocking(lambda: self._check_room(plan))
-        for item, ref in plan:
-            await self._blob(release, item, ref)
+        first_error: Error | None = None
+        missing = list(plan)
+        while missing:
+            failed = await self._round(release, missing)
+            given_up = {digest: error for digest, error in failed.items() if self._gives_up(digest, error)}
+            for item, _ in missing:
+                error = given_up.get(item.digest)
+                if error is not None and item.kind not in _DISPENSABLE:
+                    raise error
+                first_error = first_error or error
+            missing = [
+                (item, ref)
+                for item, ref in missing
+                if item.digest not in given_up and not self._store.blobs.has(item.digest)
+            ]
+        if first_error is not None:
+            raise first_error
 
-    async def _manifest(self, release: Release) -> Manifest:
-        await run_blocking(lambda: self._store.expect_manifest(release))
-        frame = await self._server.manifest(release.manifest_digest)
-        try:
-            manifest = open_frame(frame, release)
-        except IntegrityError:
-            await self._waste(release.manifest_digest, len(frame))
-            raise
-        await run_blocking(lambda: self._store.put_manifest(release, frame))
-        return manifest
+    def check_room(self, plan: Plan) -> None:
+        """Nothing, when the disk has room for a plan. Blocking.
 
-    def _check_room(self, plan: Plan) -> None:
+        Raises:
+            CapacityError: It has not.
+        """
         needed_bytes = sum(
             max(0, ref.size_bytes - self._store.blobs.size_bytes(ref.digest)) for _, ref in plan
         )
@@ -111,63 +122,49 @@ class Fetcher:
                 advice="Free some space on the store's disk.",
             )
 
-    async def _blob(self, release: Release, item: Item, ref: BlobRef) -> None:
-        for left in reversed(range(_TRIES)):
-            size_bytes = await run_blocking(lambda: self._store.expect(release, item))
-            try:
-                if size_bytes < ref.size_bytes:
-                    await self._stream(ref, size_bytes)
-                await run_blocking(lambda: self._store.finish(ref))
-            except (IntegrityError, InvalidInputError) as error:
-                # InvalidInputError: a blob that is shorter at the server than its manifest says.
-                _log.warning("Blob %s: %s", ref.digest[:12], error)
-                if not left:
-                    raise _as_integrity(error) from error
-            else:
-                self._on_progress()
-                return
-
-    async def _stream(self, ref: BlobRef, offset_bytes: int) -> None:
-        """The partial blob has all its bytes; an end too early is an IntegrityError, too much is cut."""
+    async def _round(self, release: Release, plan: Plan) -> dict[str, Error]:
+        here = await run_blocking(lambda: self._expect(release, plan))
+        transfer = Transfer(self._server, self._store, pacer=self._pacer, on_progress=self._on_progress)
+        vital = {item.digest for item, _ in plan if item.kind not in _DISPENSABLE}
         try:
-            async with asyncio.timeout(self._deadline_seconds(ref.size_bytes - offset_bytes)):
-                await self._receive(ref, offset_bytes)
-        except TimeoutError as error:
-            raise LinkError("The server sends too slowly to go on with it.") from error
+            return await transfer.run([ref for _, ref in plan], here, vital=vital)
+        except LinkError as broken:
+            # A server that sends wrong bytes and then breaks the stream is not to be asked for ever.
+            for digest in vital & transfer.failed.keys():
+                if self._gives_up(digest, transfer.failed[digest]):
+                    raise transfer.failed[digest] from broken
+            raise
         finally:
-            await run_blocking(self._store.settle)
+            for digest, error in transfer.failed.items():
+                _log.warning("Blob %s: %s", digest[:12], error)
 
-    async def _receive(self, ref: BlobRef, offset_bytes: int) -> None:
-        async with aclosing(self._server.blob(ref.digest, offset_bytes=offset_bytes)) as chunks:
-            async for chunk in chunks:
-                fitting = chunk[: ref.size_bytes - offset_bytes]
-                if fitting:
-                    offset_bytes = await self._append(ref.digest, fitting)
-                if len(chunk) > len(fitting):
-                    await self._waste(ref.digest, len(chunk) - len(fitting))
-                self._on_progress()
-                await self._pacer.received(len(chunk))
-                if offset_bytes >= ref.size_bytes:
-                    return
-        raise IntegrityError(
-            f"Blob {ref.digest[:12]} ended after {offset_bytes} of {ref.size_bytes} bytes.",
-            expected=str(ref.size_bytes),
-            actual=str(offset_bytes),
-        )
+    def _gives_up(self, digest: str, error: Error) -> bool:
+        """Whether there is no use in another try."""
+        if not isinstance(error, IntegrityError):
+            return True
+        self._wrong[digest] += 1
+        if self._wrong[digest] < _TRIES:
+            return False
+        del self._wrong[digest]
+        return True
 
-    async def _append(self, digest: str, data: bytes) -> int:
-        return await run_blocking(lambda: self._store.append(digest, data))
+    async def _manifest(self, release: Release) -> Manifest:
+        await run_blocking(lambda: self._store.expect_manifest(release))
+        frame = await self._server.manifest(release.manifest_digest)
+        try:
+            manifest = open_frame(frame, release)
+        except IntegrityError:
+            await self._waste(release.manifest_digest, len(frame))
+            raise
+        await run_blocking(lambda: self._store.put_manifest(release, frame))
+        return manifest
+
+    def _expect(self, release: Release, plan: Plan) -> dict[str, int]:
+        """Room first, then the ledger; digest to the bytes of each blob that are here."""
+        self.check_room(plan)
+        return self._store.expect(release, [item for item, _ in plan])
 
     async def _waste(self, digest: str, count_bytes: int) -> None:
         """Received bytes that nobody can use are counted, if the disk takes the count."""
         with contextlib.suppress(CapacityError):
             await run_blocking(lambda: self._store.waste(digest, count_bytes))
-
-    def _deadline_seconds(self, left_bytes: int) -> float:
-        own = self._pacer.limit_bytes_per_second
-        rate = min(_LEAST_BYTES_PER_SECOND, own / 2) if own else _LEAST_BYTES_PER_SECOND
-        return _ALLOWANCE_SECONDS + left_bytes / rate
-
-
-def _as_integrity(error: IntegrityError | InvalidInputError) -> IntegrityError:
-    return error if isinstance(error, IntegrityError) else IntegrityError(error.message, advice=error.advice)

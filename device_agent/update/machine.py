@@ -7,12 +7,20 @@ changed on the way and a budget that shrank all lead on from where the device re
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from common.manifest import Manifest
-from device_agent.residency.policy import target_levels, total_bytes
+from device_agent.residency.policy import lowest_level, target_levels, total_bytes
 from device_agent.store.records import AgentRecord, Goal, Installed, Release
-from device_agent.update.fetch_plan import base_levels, missing_blobs, next_stage, reachable_levels
+from device_agent.update.allowance import EVERYTHING, Allowance, TransferHold
+from device_agent.update.fetch_plan import (
+    Has,
+    base_levels,
+    has_base,
+    missing_blobs,
+    next_stage,
+    reachable_levels,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,7 @@ class Situation:
         has: Whether a blob is whole on disk.
         given_up: Blobs, and manifests, that cannot be had or are of no use; not asked for again.
         budget_bytes: Memory for weights.
+        allowance: What may be transferred.
     """
 
     record: AgentRecord
@@ -51,6 +60,7 @@ class Situation:
     has: Callable[[str], bool]
     given_up: frozenset[str]
     budget_bytes: int
+    allowance: Allowance = EVERYTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +103,13 @@ class FetchBlobs:
 
 
 @dataclass(frozen=True, slots=True)
+class Withheld:
+    """Blobs are missing, and a limit keeps them from coming."""
+
+    hold: TransferHold
+
+
+@dataclass(frozen=True, slots=True)
 class Activate:
     """All is here to load, prove and switch to a version.
 
@@ -116,7 +133,7 @@ class Page:
     levels: tuple[int, ...]
 
 
-Step = Hold | Refuse | FetchManifest | FetchBlobs | Activate | Page
+Step = Hold | Refuse | FetchManifest | FetchBlobs | Withheld | Activate | Page
 
 
 def next_step(situation: Situation) -> Step:
@@ -188,7 +205,12 @@ def _towards(goal: Goal, situation: Situation) -> Step:
     target = target_levels(manifest, budget_bytes=situation.budget_bytes, max_level=goal.max_level)
     needed = base_levels(manifest) if running is None else target
     if missing_blobs(manifest, needed, situation.has):
-        return FetchBlobs(release, manifest, needed, target, update=True)
+        fetch = FetchBlobs(release, manifest, needed, target, update=True)
+        step = _allowed(fetch, situation.allowance, situation.has)
+        # While shards are held back, what is here will do, as long as it runs no lower than what runs now.
+        target = reachable_levels(manifest, target, situation.has)
+        if isinstance(step, FetchBlobs) or not _no_lower(manifest, target, running, situation.has):
+            return step
     installed = Installed(release, goal.max_level)
     if running is None:
         levels = reachable_levels(manifest, target, situation.has)
@@ -204,7 +226,7 @@ def _beside(
         return Activate(installed, manifest, tuple(target), make_room=False)
     base_bytes = total_bytes(running.manifest, base_levels(running.manifest))
     levels = target_levels(manifest, budget_bytes=budget_bytes - base_bytes, max_level=installed.max_level)
-    return Activate(installed, manifest, levels, make_room=True)
+    return Activate(installed, manifest, tuple(map(min, levels, target)), make_room=True)
 
 
 def _complete(running: Running, target: tuple[int, ...], situation: Situation) -> Step:
@@ -218,8 +240,28 @@ def _complete(running: Running, target: tuple[int, ...], situation: Situation) -
     stage = next_stage(running.manifest, attainable, settled)
     if missing_blobs(running.manifest, stage, settled):
         release = running.installed.release
-        return FetchBlobs(release, running.manifest, stage, attainable, update=False)
+        fetch = FetchBlobs(release, running.manifest, stage, attainable, update=False)
+        return _allowed(fetch, situation.allowance, settled)
     return Hold()
+
+
+def _allowed(fetch: FetchBlobs, allowance: Allowance, has: Has) -> FetchBlobs | Withheld:
+    """The fetch, as far as the limits of transfer allow it now."""
+    if allowance.hold is not None:
+        return Withheld(allowance.hold)
+    bases = base_levels(fetch.manifest)
+    if allowance.shard_hold is None or fetch.stage == bases:
+        return fetch
+    if missing_blobs(fetch.manifest, bases, has):
+        return replace(fetch, stage=bases)
+    return Withheld(allowance.shard_hold)
+
+
+def _no_lower(manifest: Manifest, levels: Sequence[int], running: Running | None, has: Has) -> bool:
+    """Whether a version can be loaded at these levels, and its lowest is not below that of what runs."""
+    if running is None or not has_base(manifest, has):
+        return False
+    return lowest_level(manifest, levels) >= lowest_level(running.manifest, running.levels)
 
 
 def _same(one: Release, other: Release) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,9 +10,11 @@ from typing import Final
 
 from common.errors import Error, ErrorCode
 from device_agent.store.records import Release
+from device_agent.update.allowance import Limit, TransferHold
 
 # What remains to be done about a version that contradicts itself, where the error does not say.
 _DAMAGED: Final = "Push the version again, and assign that one."
+_log = logging.getLogger(__name__)
 _ADVICE: Final = {ErrorCode.INTEGRITY: _DAMAGED, ErrorCode.MANIFEST_INVALID: _DAMAGED}
 
 
@@ -42,6 +45,7 @@ class Progress:
 
     Attributes:
         phase: What the agent does.
+        hold: The limit that keeps blobs from coming; None without.
         fault: The newest failure that is not part of the record; None without.
         downloaded: What is on disk, at least its base; None without.
         download: Item digest to size, of what the current target needs; empty without.
@@ -51,6 +55,7 @@ class Progress:
         self._on_change = on_change
         self.phase = Phase.IDLE
         self.fault: Fault | None = None
+        self.hold: TransferHold | None = None
         self.downloaded: Release | None = None
         self.download: dict[str, int] = {}
 
@@ -58,6 +63,26 @@ class Progress:
         """The agent is in the phase."""
         if phase is not self.phase:
             self.phase = phase
+            self._on_change()
+
+    def hold_back(self, hold: TransferHold) -> None:
+        """A limit keeps blobs from coming; the log hears of it once."""
+        before, self.hold = self.hold, hold
+        if before is None or (before.limit, before.until_unix_ms) != (hold.limit, hold.until_unix_ms):
+            _log.warning("Transfers are held back by %s: %s", hold.limit, hold.detail)
+        if before != hold:
+            self._on_change()
+
+    def gate_opened(self) -> None:
+        """Blobs may come; whether the disk takes them is seen when they do."""
+        if self.hold is not None and self.hold.limit is not Limit.DISK:
+            self.go_on()
+
+    def go_on(self) -> None:
+        """No limit holds anything back any more."""
+        if self.hold is not None:
+            _log.info("Transfers go on: %s does not hold them back any more", self.hold.limit)
+            self.hold = None
             self._on_change()
 
     def blame(self, release: Release, error: Error) -> None:

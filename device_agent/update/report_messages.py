@@ -8,8 +8,11 @@ from typing import Final
 from nestfleet.v1 import catalog_pb2, control_pb2
 
 from common.digest import to_wire
+from common.transfer_limits import transfer_limits_message
 from device_agent.store.ledger import Kind, Total
+from device_agent.store.overhead import NO_VERSION
 from device_agent.store.records import Release
+from device_agent.update.allowance import TransferHold
 from device_agent.update.progress import Fault, Phase
 from device_agent.update.status import Status
 
@@ -29,6 +32,8 @@ _KINDS: Final = {
     Kind.UPDATE: control_pb2.TRANSFER_KIND_UPDATE,
     Kind.METADATA: control_pb2.TRANSFER_KIND_METADATA,
     Kind.RETRANSMITTED: control_pb2.TRANSFER_KIND_RETRANSMITTED,
+    Kind.OVERHEAD: control_pb2.TRANSFER_KIND_OVERHEAD,
+    Kind.DELTA: control_pb2.TRANSFER_KIND_DELTA,
 }
 
 
@@ -54,6 +59,10 @@ def state_message(status: Status, now_unix_ms: int) -> control_pb2.DeviceState:
         first_inference_seconds=status.first_inference_seconds,
         loaded_digest=to_wire(status.loaded_digest) if status.loaded_digest else b"",
         assignment_generation=status.generation,
+        hold=_hold_message(status.hold),
+        transfer_limits=transfer_limits_message(status.transfer_limits),
+        month_bytes=status.month_bytes,
+        metered=status.metered,
     )
 
 
@@ -64,7 +73,10 @@ def ledger_message(
     reached: Mapping[tuple[str, int], Sequence[int]],
     now_unix_ms: int,
 ) -> control_pb2.LedgerReport:
-    """The message for the server; ``totals`` come with the most recently changed first."""
+    """The message for the server; ``totals`` come with the most recently changed first.
+
+    What crossed before any version was wanted is left out: it is counted for the first one that is.
+    """
     return control_pb2.LedgerReport(
         device_id=device_id,
         ledger_id=ledger_id,
@@ -78,6 +90,7 @@ def ledger_message(
                 blobs=total.blobs,
             )
             for total in totals[:MAX_REPORTED_TOTALS]
+            if (total.model, total.version) != NO_VERSION
         ],
         reached=[
             control_pb2.LevelsReached(ref=catalog_pb2.VersionRef(model=model, version=version), levels=levels)
@@ -94,3 +107,11 @@ def _fault_message(fault: Fault | None) -> control_pb2.Fault | None:
     if fault is None:
         return None
     return control_pb2.Fault(code=fault.code, detail=fault.detail, ref=_ref(fault.release))
+
+
+def _hold_message(hold: TransferHold | None) -> control_pb2.TransferHold | None:
+    if hold is None:
+        return None
+    return control_pb2.TransferHold(
+        limit=hold.limit.value, detail=hold.detail[:500], until_unix_ms=max(0, hold.until_unix_ms)
+    )

@@ -13,6 +13,7 @@ from common.topics import Topic
 from device_agent.blocking import run_blocking
 from device_agent.link.control import ControlLink
 from device_agent.store.store import Store
+from device_agent.update.overhead_pace import OverheadPace
 from device_agent.update.progress import Phase
 from device_agent.update.report_messages import ledger_message, state_message
 from device_agent.update.status import Status
@@ -31,6 +32,7 @@ class Reporter:
         clock: Stamps the reports.
         take: The state at this moment; called in a thread.
         heartbeat_seconds: A report goes out at least so often.
+        on_published: Called with the size of every report.
     """
 
     def __init__(
@@ -41,13 +43,16 @@ class Reporter:
         *,
         take: Callable[[], Status],
         heartbeat_seconds: float,
+        on_published: Callable[[int], None],
     ) -> None:
         self._control = control
         self._store = store
         self._clock = clock
         self._take = take
         self._heartbeat_seconds = heartbeat_seconds
+        self._on_published = on_published
         self._changed = asyncio.Event()
+        self._pace = OverheadPace()
         self._ledger_changes = -1
         self._ledger_at_seconds = 0.0
         self._last: Status | None = None
@@ -64,11 +69,7 @@ class Reporter:
             except Error as error:
                 _log.warning("The state could not be reported: %s", error)
             await asyncio.sleep(_SHORTEST_SECONDS)
-            try:
-                async with asyncio.timeout(self._heartbeat_seconds):
-                    await self._changed.wait()
-            except TimeoutError:
-                continue
+            await self._rest()
 
     async def report(self) -> None:
         """What is true now is on its way; the ledger before a state that relies on it."""
@@ -77,19 +78,52 @@ class Reporter:
         changes = self._store.ledger.changes
         if changes != self._ledger_changes and self._ledger_is_due(status):
             self._ledger_changes = changes
-            self._ledger_at_seconds = self._clock.monotonic_seconds()
-            self._control.publish(Topic.LEDGER, await run_blocking(self._ledger))
+            await self._report_ledger(alone=False)
         self._last = status
         message = state_message(status, self._clock.unix_ms())
-        self._control.publish(Topic.STATE, message.SerializeToString())
+        self._publish(Topic.STATE, message.SerializeToString())
 
-    def _ledger(self) -> bytes:
+    async def _rest(self) -> None:
+        """Until something changed, or the heartbeat is due; overhead is reported meanwhile."""
+        until_seconds = self._clock.monotonic_seconds() + self._heartbeat_seconds
+        while (now_seconds := self._clock.monotonic_seconds()) < until_seconds:
+            wait_seconds = min(until_seconds - now_seconds, self._pace.left_seconds(now_seconds))
+            try:
+                async with asyncio.timeout(wait_seconds):
+                    await self._changed.wait()
+            except TimeoutError:
+                await self._report_overhead()
+            else:
+                return
+
+    async def _report_overhead(self) -> None:
+        if not self._pace.look(self._clock.monotonic_seconds()):
+            return
+        try:
+            if self._pace.is_news(await run_blocking(self._store.ledger.overhead_bytes)):
+                await self._report_ledger(alone=True)
+        except Error as error:
+            _log.warning("Overhead could not be reported: %s", error)
+
+    async def _report_ledger(self, *, alone: bool) -> None:
+        self._ledger_at_seconds = self._clock.monotonic_seconds()
+        payload, overhead_bytes = await run_blocking(self._ledger)
+        self._pace.reported(overhead_bytes, self._ledger_at_seconds, alone=alone)
+        self._publish(Topic.LEDGER, payload)
+
+    def _publish(self, topic: Topic, payload: bytes) -> None:
+        self._control.publish(topic, payload)
+        self._on_published(len(payload))
+
+    def _ledger(self) -> tuple[bytes, int]:
+        """The report, and the overhead that was known before it."""
         ledger = self._store.ledger
+        overhead_bytes = ledger.overhead_bytes()
         device_id = self._store.state.record.device_id
         message = ledger_message(
             device_id, ledger.ledger_id, ledger.totals(), ledger.reached(), self._clock.unix_ms()
         )
-        return message.SerializeToString()
+        return message.SerializeToString(), overhead_bytes
 
     def _ledger_is_due(self, status: Status) -> bool:
         """Not with every chunk; but whenever the state says that a version or a level is there."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from common.manifest import Manifest
+from common.transfer_limits import TransferLimits
 from device_agent.residency.policy import lowest_level
 from device_agent.store.ledger import Total, by_kind
 from device_agent.store.records import AgentRecord, Release
 from device_agent.store.store import Store
+from device_agent.update.allowance import TransferHold
+from device_agent.update.gate import TransferGate
 from device_agent.update.keeper import Keeper
 from device_agent.update.progress import Fault, Phase, Progress
 
@@ -37,12 +40,17 @@ class Status:
     first_inference_seconds: float
     loaded_digest: str
     generation: int
+    hold: TransferHold | None
+    transfer_limits: TransferLimits
+    month_bytes: int
+    metered: bool
 
 
 def take_status(
     store: Store,
     keeper: Keeper,
     progress: Progress,
+    gate: TransferGate,
     *,
     session_id: str,
     budget_bytes: int,
@@ -72,6 +80,10 @@ def take_status(
         first_inference_seconds=first_inference_seconds,
         loaded_digest=served.loaded_digest if served else "",
         generation=record.seen_generation,
+        hold=progress.hold,
+        transfer_limits=gate.limits,
+        month_bytes=gate.month_bytes,
+        metered=gate.metered,
     )
 
 
@@ -96,6 +108,10 @@ def to_tree(status: Status, totals: list[Total], *, broker_connected: bool) -> d
         "first_inference_seconds": status.first_inference_seconds,
         "loaded_digest": status.loaded_digest,
         "assignment_generation": status.generation,
+        "hold": asdict(status.hold) if status.hold else None,
+        "transfer_limits": asdict(status.transfer_limits),
+        "month_bytes": status.month_bytes,
+        "metered": status.metered,
         "broker_connected": broker_connected,
         "ledger": by_kind(totals),
     }

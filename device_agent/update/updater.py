@@ -20,12 +20,16 @@ from common.errors import (
 from common.manifest import Manifest
 from device_agent.blocking import run_blocking
 from device_agent.link.backoff import Backoff
-from device_agent.store.records import Failure, Goal, Release
+from device_agent.store.records import Goal, Release
 from device_agent.store.store import Store
 from device_agent.update.activation import Activation
+from device_agent.update.allowance import HeldError
 from device_agent.update.budget import Budget
-from device_agent.update.fetch_plan import has_base, missing_blobs, wanted_blobs
-from device_agent.update.fetcher import Fetcher
+from device_agent.update.delta_fetcher import DeltaFetcher
+from device_agent.update.faults import Faults
+from device_agent.update.fetch_plan import base_levels, has_base, missing_blobs, wanted_blobs
+from device_agent.update.fetcher import Plan
+from device_agent.update.gate import TransferGate
 from device_agent.update.goal_intake import GoalIntake
 from device_agent.update.keeper import Keeper
 from device_agent.update.machine import (
@@ -37,15 +41,16 @@ from device_agent.update.machine import (
     Refuse,
     Situation,
     Step,
+    Withheld,
     next_step,
 )
 from device_agent.update.paging import Paging
-from device_agent.update.progress import Phase, Progress, fault_of
+from device_agent.update.progress import Phase, Progress
 
-_CAPACITY_FIRST_SECONDS: Final = 15.0
-_CAPACITY_LONGEST_SECONDS: Final = 600.0
 _AT_ONCE: Final = 0.0
 _WHEN_WOKEN: Final = math.inf
+# After a hold in mid-transfer, so that a gate that opens and shuts keeps nobody busy.
+_HELD_SECONDS: Final = 0.1
 _log = logging.getLogger(__name__)
 
 
@@ -57,6 +62,7 @@ class Updater:
         keeper: What is in memory.
         fetcher: How bytes come.
         budget: Memory for weights.
+        gate: What may be transferred.
         progress: What people see.
         backoff: Waits while the server is away.
         on_change: Called when something that is reported has changed.
@@ -67,8 +73,9 @@ class Updater:
         *,
         store: Store,
         keeper: Keeper,
-        fetcher: Fetcher,
+        fetcher: DeltaFetcher,
         budget: Budget,
+        gate: TransferGate,
         progress: Progress,
         backoff: Backoff,
         on_change: Callable[[], None],
@@ -77,20 +84,19 @@ class Updater:
         self._keeper = keeper
         self._fetcher = fetcher
         self._budget = budget
+        self._gate = gate
         self._progress = progress
         self._backoff = backoff
-        self._capacity_backoff = Backoff(
-            first_seconds=_CAPACITY_FIRST_SECONDS, longest_seconds=_CAPACITY_LONGEST_SECONDS
-        )
         self._on_change = on_change
         self._activation = Activation(store, keeper, budget)
+        self._faults = Faults(store, keeper, self._activation, progress)
         self._paging = Paging(store, keeper, self._activation, progress)
         self._intake = GoalIntake(store, keeper)
         self._wake = asyncio.Event()
-        self._given_up: frozenset[str] = frozenset()
         self._manifests: dict[str, Manifest] = {}
         self._budget_bytes = budget.bytes
         self._ledger_changes = store.ledger.changes
+        self._all_heard = True
 
     def take_goal(self, goal: Goal | None) -> None:
         """The server wants this now; None for nothing. The newest counts, an older one is passed over."""
@@ -109,27 +115,30 @@ class Updater:
                 wait_seconds = await self._turn()
             except CapacityError as error:
                 _log.error("%s", error)
-                wait_seconds = self._capacity_backoff.next_seconds()
+                self._faults.disk_refuses(error)
+                wait_seconds = self._faults.room.next_seconds()
             except Exception:  # noqa: BLE001  # what answers must go on answering
                 _log.exception("An update step failed in an unforeseen way")
-                wait_seconds = self._capacity_backoff.next_seconds()
+                wait_seconds = self._faults.room.next_seconds()
             self._on_change()
             if wait_seconds:
                 await self._rest(wait_seconds)
 
     async def _turn(self) -> float:
         """Take one step; how long to wait before the next. A full disk keeps no memory from being freed."""
-        heard = await self._heard()
+        self._all_heard = await self._heard()
+        await self._gate.settle()
         await self._paging.remember_level()
         step = next_step(await self._situation())
         wait_seconds = await self._take(step)
-        return wait_seconds if heard else min(wait_seconds, self._capacity_backoff.next_seconds())
+        return wait_seconds if self._all_heard else min(wait_seconds, self._faults.room.next_seconds())
 
     async def _heard(self) -> bool:
         try:
             await self._hear()
         except CapacityError as error:
             _log.error("What is wanted cannot be noted: %s", error)
+            self._faults.disk_refuses(error)
             goal = self._intake.next_goal
             if goal is not None:
                 self._progress.blame(goal.release, error)
@@ -146,19 +155,14 @@ class Updater:
     async def _hear(self) -> None:
         """The newest goal and limit are on disk, and what was given up is worth another try."""
         another = await self._intake.take_in()
-        await self._store.state.change(limit_bytes=self._budget.limit_bytes)
+        limits = {"limit_bytes": self._budget.limit_bytes, "transfer_limits": self._gate.operator}
+        await self._store.state.change(**limits)
         if another:
+            self._gate.look_anew()
             self._progress.clear()
         if another or self._budget.bytes != self._budget_bytes:
             self._budget_bytes = self._budget.bytes
-            self._try_again()
-
-    def _try_again(self) -> None:
-        self._given_up = frozenset()
-        self._keeper.highest_level = 0
-        running = self._keeper.running
-        if running is not None:
-            self._keeper.forget_tests_above(min(running.levels, default=0))
+            self._faults.forgive()
 
     async def _situation(self) -> Situation:
         record = self._store.state.record
@@ -170,8 +174,9 @@ class Updater:
             running=self._keeper.running,
             manifest=lambda release: self._manifests.get(release.manifest_digest),
             has=self._store.blobs.has,
-            given_up=self._given_up,
+            given_up=self._faults.given_up,
             budget_bytes=self._budget.bytes,
+            allowance=self._gate.allowance(),
         )
 
     def _read_manifests(self, releases: list[Release]) -> dict[str, Manifest]:
@@ -197,19 +202,18 @@ class Updater:
                 self._ledger_changes = self._store.ledger.changes
             self._progress.enter(Phase.WAITING)
             return self._backoff.next_seconds()
+        except HeldError as error:
+            self._stand_still(Withheld(error.hold))
+            return _HELD_SECONDS
         except CapacityError as error:
-            return await self._short_of_room(step, error)
+            return await self._faults.short_of_room(step, error)
 
     async def _dispatch(self, step: Step) -> float:
         match step:
-            case Hold():
-                return await self._hold()
+            case Hold() | Withheld():
+                return self._stand_still(step)
             case Refuse():
-                detail = ConflictError(
-                    f"{step.goal.release} is older than version {step.newest}, which has been proven here.",
-                    advice="Assign it with --allow-older to go back.",
-                )
-                return await self._fail(step.goal.release, detail)
+                return await self._faults.refuse(step)
             case FetchManifest():
                 return await self._fetch_manifest(step)
             case FetchBlobs():
@@ -218,36 +222,29 @@ class Updater:
                 return await self._activate(step)
             case Page():
                 if await self._paging.page(step):
-                    self._all_well()
+                    self._faults.all_well()
                 return _AT_ONCE
 
-    async def _hold(self) -> float:
+    def _stand_still(self, step: Hold | Withheld) -> float:
+        """Nothing is done until something changes; what runs keeps running."""
+        if isinstance(step, Withheld):
+            self._progress.hold_back(step.hold)
+            self._progress.enter(Phase.WAITING)
+            return _WHEN_WOKEN
         goal = self._store.state.record.goal
         failed = goal is not None and self._store.state.record.failed(goal)
         self._activation.settled()
+        if self._all_heard:
+            self._progress.go_on()
         self._progress.enter(Phase.FAILED if failed or self._progress.fault else Phase.IDLE)
         return _WHEN_WOKEN
-
-    async def _fail(self, release: Release, error: Error) -> float:
-        """The goal is not tried again until the server states another; what runs keeps running."""
-        _log.error("%s is not taken: %s", release, error)
-        goal = self._store.state.record.goal
-        if goal is None or goal.release != release:
-            self._given_up |= {release.manifest_digest}
-            self._progress.blame(release, error)
-            return _AT_ONCE
-        fault = fault_of(release, error)
-        failure = Failure(goal.generation, release, fault.code, fault.detail)
-        await self._store.state.change(failure=failure)
-        self._progress.clear()
-        return _AT_ONCE
 
     async def _fetch_manifest(self, step: FetchManifest) -> float:
         self._progress.enter(Phase.FETCHING)
         try:
             await self._unless_overtaken(step, self._fetcher.manifest(step.release))
         except (NotFoundError, IntegrityError, InvalidInputError, ConflictError) as error:
-            return await self._fail(step.release, error)
+            return await self._faults.fail(step.release, error)
         self._backoff.reset()
         return _AT_ONCE
 
@@ -259,25 +256,25 @@ class Updater:
         plan = [
             (item, ref)
             for item, ref in missing_blobs(step.manifest, step.stage, has)
-            if item.digest not in self._given_up
+            if item.digest not in self._faults.given_up
         ]
         self._progress.enter(Phase.FETCHING)
         try:
-            await self._unless_overtaken(step, self._fetcher.blobs(step.release, plan))
+            planned_bytes = await run_blocking(lambda: self._to_come_bytes(plan))
+            with self._gate.transfer(planned_bytes, with_shards=step.stage != base_levels(step.manifest)):
+                self._progress.gate_opened()
+                await self._unless_overtaken(step, self._fetcher.blobs(step.release, plan))
         except (NotFoundError, IntegrityError, InvalidInputError, ConflictError) as error:
-            return await self._cannot_have(step, error)
+            return await self._faults.cannot_have(step, error)
         self._backoff.reset()
-        self._capacity_backoff.reset()
-        self._all_well()
+        self._faults.room.reset()
+        self._faults.all_well()
+        self._progress.go_on()
         return _AT_ONCE
 
-    async def _cannot_have(self, step: FetchBlobs, error: Error) -> float:
-        if step.update:
-            return await self._fail(step.release, error)
-        missing = missing_blobs(step.manifest, step.stage, self._store.blobs.has)
-        self._given_up |= {item.digest for item, _ in missing}
-        self._progress.blame(step.release, error)
-        return _AT_ONCE
+    def _to_come_bytes(self, plan: Plan) -> int:
+        size_bytes = self._store.blobs.size_bytes
+        return sum(max(0, ref.size_bytes - size_bytes(ref.digest)) for _, ref in plan)
 
     async def _unless_overtaken(self, step: Step, work: Coroutine[Any, Any, object]) -> None:
         """Do the work, but drop it when what happens meanwhile asks for another step."""
@@ -306,7 +303,7 @@ class Updater:
         except CapacityError:
             raise
         except Error as error:
-            return await self._fail(release, error)
+            return await self._faults.fail(release, error)
         running = self._keeper.running
         if running is not None and running.installed.release == release:
             _log.info("%s runs", release)
@@ -315,39 +312,3 @@ class Updater:
             self._on_change()
             await self._activation.tidy()
         return _AT_ONCE
-
-    def _all_well(self) -> None:
-        if not self._given_up and not self._keeper.highest_level:
-            self._progress.clear()
-
-    async def _short_of_room(self, step: Step, error: CapacityError) -> float:
-        """Old things go first, the way back last; then wait for room."""
-        running = self._keeper.running
-        release = _release_of(step) or (running.installed.release if running else None)
-        if isinstance(step, FetchBlobs) and await self._made_room(step):
-            return _AT_ONCE
-        _log.error("%s", error)
-        if release is not None:
-            self._progress.blame(release, error)
-        self._progress.enter(Phase.FAILED)
-        return self._capacity_backoff.next_seconds()
-
-    async def _made_room(self, step: FetchBlobs) -> bool:
-        try:
-            if await self._activation.tidy():
-                return True
-            return step.update and await self._activation.tidy(keep_previous=False) > 0
-        except CapacityError as error:
-            _log.warning("Tidying up fails: %s", error)
-            return False
-
-
-def _release_of(step: Step) -> Release | None:
-    match step:
-        case FetchManifest() | FetchBlobs():
-            return step.release
-        case Activate():
-            return step.installed.release
-        case Refuse():
-            return step.goal.release
-    return None

@@ -9,6 +9,7 @@ from nestfleet.v1 import control_pb2, fleet_pb2
 from rich.text import Text
 
 from common.byte_sizes import format_bytes
+from server.cli.limits_view import hold_text
 from server.cli.output import print_line, print_table, printable, table
 from server.cli.wording import age, percent, version_name
 
@@ -36,6 +37,7 @@ def print_devices(devices: Sequence[fleet_pb2.Device], *, now_ms: int) -> None:
             _memory(state),
         )
     print_table(grid)
+    _print_holds(devices)
     _print_faults(devices)
 
 
@@ -71,8 +73,18 @@ def _memory(state: control_pb2.DeviceState) -> str:
 def _phase(state: control_pb2.DeviceState) -> Text:
     if state.phase == control_pb2.PHASE_FETCHING and state.fetch_total_bytes:
         return Text(f"fetching {percent(state.fetch_done_bytes, state.fetch_total_bytes)}", "cyan")
+    if state.HasField("hold") and state.phase == control_pb2.PHASE_WAITING:
+        return Text(f"held: {printable(state.hold.limit)}", "yellow")
     style = "bold red" if state.phase == control_pb2.PHASE_FAILED else ""
     return Text(_PHASES.get(state.phase, "-"), style)
+
+
+def _print_holds(devices: Sequence[fleet_pb2.Device]) -> None:
+    held = [device for device in devices if device.state.HasField("hold")]
+    if held:
+        print_line("")
+    for device in held:
+        print_line(f"{device.device_id}: held back by {hold_text(device.state.hold)}")
 
 
 def _print_faults(devices: Sequence[fleet_pb2.Device]) -> None:

@@ -13,6 +13,7 @@ from common.errors import Error
 from server.cli.catalog import inspect, models
 from server.cli.devices import assign, devices
 from server.cli.garbage import gc
+from server.cli.limits import limits
 from server.cli.output import print_error, print_line
 from server.cli.publish import export, push
 from server.cli.savings import savings
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (server, push, export, models, inspect, devices, assign, savings, gc):
+for command in (server, push, export, models, inspect, devices, assign, limits, savings, gc):
     app.command()(command)
 
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from common.byte_sizes import format_bytes
 from common.errors import LinkError
+from server.cli.limits_view import hold_text
 from server.cli.output import notices, printable
 from server.cli.wording import version_name
 
@@ -135,5 +136,7 @@ def _standing(device: fleet_pb2.Device) -> str:
         case Outcome.PENDING:
             if not device.online:
                 return "away"
+            if state.HasField("hold"):
+                return f"held back by {hold_text(state.hold)}"
             done, total = _fetched(device)
             return f"{format_bytes(done)} of {format_bytes(total)}" if total else "assigned"

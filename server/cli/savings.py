@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from nestfleet.v1 import fleet_pb2
 
 from common.byte_sizes import format_bytes
+from common.clock import SystemClock
 from common.names import check_name
 from server.cli.options import AsJson, Server
 from server.cli.output import print_json, print_line, print_table, table
@@ -35,7 +35,7 @@ def savings(
     with FleetClient(server) as client:
         reply = client.get_savings(model)
     if plot:
-        _draw(reply.fleet, plot)
+        _draw(reply, plot)
     if as_json:
         print_json(plain(reply))
         return
@@ -50,23 +50,38 @@ def savings(
         print_line(f"\nDrawn in {plot}.")
 
 
-def _draw(fleet: fleet_pb2.Savings, path: Path) -> None:
+def _draw(reply: fleet_pb2.GetSavingsResponse, path: Path) -> None:
+    from server.ledger.messages import hours_from_messages, savings_from_message  # noqa: PLC0415 - as below
+    from server.ledger.over_time import course  # noqa: PLC0415 - as below
     from server.ledger.picture import draw  # noqa: PLC0415 - matplotlib takes a second to import
-    from server.ledger.savings import Savings  # noqa: PLC0415 - as above
 
-    draw(Savings(**{field.name: getattr(fleet, field.name) for field in fields(Savings)}), path)
+    fleet = savings_from_message(reply.fleet)
+    draw(fleet, path, course(fleet, hours_from_messages(reply.hours), SystemClock().unix_ms()))
 
 
 def _print_moved(rows: Sequence[fleet_pb2.Savings]) -> None:
-    grid = table("DEVICE", ">VERSIONS", ">MOVED", ">BASE", ">SHARDS", ">UPDATES", ">METADATA", ">RESENT")
+    grid = table(
+        "DEVICE",
+        ">VERSIONS",
+        ">MOVED",
+        ">BASE",
+        ">SHARDS",
+        ">UPDATES",
+        ">DELTAS",
+        ">METADATA",
+        ">RESENT",
+        ">OVERHEAD",
+    )
     for row in rows:
         parts = (
             row.moved_bytes,
             row.base_bytes,
             row.shard_bytes,
             row.update_bytes,
+            row.delta_bytes,
             row.metadata_bytes,
             row.retransmitted_bytes,
+            row.overhead_bytes,
         )
         cells = [_who(row), str(row.versions), *(format_bytes(size_bytes) for size_bytes in parts)]
         grid.add_row(*cells, style=None if row.device_id else "bold")

@@ -10,7 +10,7 @@ import grpc
 from nestfleet.v1 import (
     catalog_pb2,
     catalog_pb2_grpc,
-    delivery_pb2,
+    control_pb2,
     delivery_pb2_grpc,
     fleet_pb2,
     fleet_pb2_grpc,
@@ -19,8 +19,9 @@ from nestfleet.v1 import (
 from common import digest, manifest
 from common.blob_codec import decode_bytes, decompress
 from common.channel import MAX_MANIFEST_BYTES
-from common.errors import IntegrityError
+from common.errors import IntegrityError, NotFoundError
 from common.manifest import BlobRef, Manifest
+from server.client.blob import fetch
 from server.client.connection import CALL_SECONDS, DEFAULT_SERVER, Connection
 
 _COLLECT_SECONDS: Final = 900.0
@@ -84,18 +85,11 @@ class FleetClient:
         Raises:
             IntegrityError: They are not what ``ref`` names.
         """
-        request = delivery_pb2.FetchBlobRequest(digest=digest.to_wire(ref.digest))
-        received = bytearray()
         try:
-            stream = self._delivery.FetchBlob(request, timeout=CALL_SECONDS)
-            for part in stream:
-                received += part.data
-                if len(received) > ref.size_bytes:
-                    stream.cancel()
-                    break
+            received = fetch(self._delivery, ref.digest, limit_bytes=ref.size_bytes, seconds=CALL_SECONDS)
         except grpc.RpcError as error:
             raise self._connection.meant_by(error) from error
-        return bytes(decode_bytes(bytes(received), ref))
+        return bytes(decode_bytes(received, ref))
 
     def list_devices(self) -> Sequence[fleet_pb2.Device]:
         """Every enrolled device with its last report."""
@@ -133,6 +127,26 @@ class FleetClient:
     def set_memory_budget(self, device_id: str, budget_bytes: int) -> fleet_pb2.Device:
         """Limit the memory that weights may take on a device; 0: its own setting holds."""
         request = fleet_pb2.SetLimitsRequest(device_id=device_id, memory_budget_bytes=budget_bytes)
+        return self._connection.call(self._fleet.SetLimits, request).device
+
+    def get_device(self, device_id: str) -> fleet_pb2.Device:
+        """One device with its limits and its last report.
+
+        Raises:
+            NotFoundError: There is none with this id.
+        """
+        for device in self.list_devices():
+            if device.device_id == device_id:
+                return device
+        raise NotFoundError(f"There is no device {device_id[:80]}.", advice="See `nestfleet devices`.")
+
+    def set_limits(
+        self, device_id: str, budget_bytes: int, transfer: control_pb2.TransferLimits
+    ) -> fleet_pb2.Device:
+        """Limit a device's memory for weights and its transfers; what is empty, its own setting decides."""
+        request = fleet_pb2.SetLimitsRequest(
+            device_id=device_id, memory_budget_bytes=budget_bytes, transfer=transfer
+        )
         return self._connection.call(self._fleet.SetLimits, request).device
 
     def forget_device(self, device_id: str) -> None:

@@ -6,6 +6,7 @@ from nestfleet.v1 import catalog_pb2, control_pb2
 
 from common.digest import to_wire
 from common.topics import Topic, topic_for
+from common.transfer_limits import transfer_limits_message
 from server.registry.records import DeviceRecord
 
 
@@ -46,4 +47,5 @@ def _limits(device: DeviceRecord) -> bytes:
         device_id=device.device_id,
         generation=device.limits_generation,
         memory_budget_bytes=device.memory_budget_bytes,
+        transfer=transfer_limits_message(device.transfer_limits),
     ).SerializeToString()

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final
 
 import zstandard
 
 from common.blob_codec import ZSTD_LEVEL
-from common.channel import clamp_chunk_bytes
-from common.errors import NotFoundError
+from common.errors import Error, InvalidInputError, LinkError, NotFoundError
+from server.delivery.stream.pieces import Place
 from server.registry.repository import Registry
-from server.storage.port import BlobStore
+from server.storage.port import BlobSlice, BlobStore
+
+_READERS: Final = 16  # reads at once; more streams take turns, batch by batch
 
 
 def manifest_frame(manifest: bytes) -> bytes:
@@ -20,11 +24,12 @@ def manifest_frame(manifest: bytes) -> bytes:
 
 
 class Fetching:
-    """Reads for devices."""
+    """Reads for devices. Implements ``Shelf``."""
 
     def __init__(self, registry: Registry, store: BlobStore) -> None:
         self._registry = registry
         self._store = store
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="blob-reader")
 
     async def manifest(self, digest: str) -> bytes:
         """The canonical bytes of a manifest.
@@ -34,20 +39,49 @@ class Fetching:
         """
         return await asyncio.to_thread(self._registry.get_manifest, digest)
 
-    async def blob_size_bytes(self, digest: str) -> int:
-        """Size of a blob.
+    async def offered(self, digests: Collection[str]) -> frozenset[str]:
+        """Those of the digests that may be handed out: the one place that says so."""
+        return await asyncio.to_thread(self._registry.named_among, digests)
 
-        Raises:
-            NotFoundError: No version names it.
-        """
-        if not await asyncio.to_thread(self._registry.names_blob, digest):
-            raise NotFoundError(
-                f"No version names the blob {digest[:12]}.", advice="Fetch the newest manifest again."
+    async def read(self, places: Sequence[Place], *, limit_bytes: int) -> list[BlobSlice | Error]:
+        """What is at the first places; what is not in memory takes one turn of a thread."""
+        found = self._at_once(places, limit_bytes)
+        if found:
+            return found
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._readers, self._slices, places, limit_bytes)
+
+    def _at_once(self, places: Sequence[Place], limit_bytes: int) -> list[BlobSlice | Error]:
+        found: list[BlobSlice | Error] = []
+        left_bytes = limit_bytes
+        for place in places:
+            one = self._store.slice_at_once(
+                place.digest, offset_bytes=place.offset_bytes, limit_bytes=left_bytes
             )
-        return await asyncio.to_thread(self._store.size_bytes, digest)
+            if one is None:
+                break
+            found.append(one)
+            left_bytes -= len(one.data)
+            if left_bytes <= 0:
+                break
+        return found
 
-    def blob(self, digest: str, *, offset_bytes: int, chunk_bytes: int) -> AsyncIterator[bytes]:
-        """The bytes from an offset on, in chunks that both ends accept; 0 leaves their size to the server."""
-        return self._store.stream(
-            digest, offset_bytes=offset_bytes, chunk_bytes=clamp_chunk_bytes(chunk_bytes)
-        )
+    def _slices(self, places: Sequence[Place], limit_bytes: int) -> list[BlobSlice | Error]:
+        found: list[BlobSlice | Error] = []
+        left_bytes = limit_bytes
+        for place in places:
+            one = self._slice(place, left_bytes)
+            found.append(one)
+            left_bytes -= len(one.data) if isinstance(one, BlobSlice) else 0
+            if left_bytes <= 0:
+                break
+        return found
+
+    def _slice(self, place: Place, limit_bytes: int) -> BlobSlice | Error:
+        try:
+            return self._store.slice(place.digest, offset_bytes=place.offset_bytes, limit_bytes=limit_bytes)
+        except (NotFoundError, InvalidInputError) as error:
+            # Of these, a setting of the store's that is wrong says nothing about the blob.
+            if type(error) in {NotFoundError, InvalidInputError}:
+                return error
+            raise LinkError(f"The blob store cannot be read: {error.message}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from nestfleet.v1 import catalog_pb2, control_pb2, fleet_pb2
@@ -9,11 +10,12 @@ from nestfleet.v1 import catalog_pb2, control_pb2, fleet_pb2
 from common.errors import InvalidInputError
 from common.names import check_name, is_name
 from server.ledger.savings import Kind, Savings
-from server.registry.records import ReachedRecord, TransferRecord
+from server.registry.records import HourRecord, ReachedRecord, TransferRecord
 
 _MAX_ROWS: Final = 4096
 _MAX_LEVELS: Final = 8
 _MAX_VERSION: Final = 0x7FFFFFFF
+_END_OF_TIME_MS: Final = 253_402_300_800_000  # the year 10000, beyond what calendars here know
 _MAX_COUNT: Final = 1 << 50  # a PiB, or as many blobs: beyond any device
 _KINDS: Final = {
     control_pb2.TRANSFER_KIND_BASE: Kind.BASE,
@@ -21,7 +23,10 @@ _KINDS: Final = {
     control_pb2.TRANSFER_KIND_UPDATE: Kind.UPDATE,
     control_pb2.TRANSFER_KIND_METADATA: Kind.METADATA,
     control_pb2.TRANSFER_KIND_RETRANSMITTED: Kind.RETRANSMITTED,
+    control_pb2.TRANSFER_KIND_OVERHEAD: Kind.OVERHEAD,
+    control_pb2.TRANSFER_KIND_DELTA: Kind.DELTA,
 }
+_WIRE_KINDS: Final = {kind: number for number, kind in _KINDS.items()}
 
 
 def check_report(report: control_pb2.LedgerReport) -> None:
@@ -85,6 +90,8 @@ def savings_message(savings: Savings) -> fleet_pb2.Savings:
         separate_bytes=savings.separate_bytes,
         paper_bytes=savings.paper_bytes,
         versions=savings.versions,
+        overhead_bytes=savings.overhead_bytes,
+        delta_bytes=savings.delta_bytes,
     )
 
 
@@ -102,4 +109,26 @@ def savings_from_message(message: fleet_pb2.Savings) -> Savings:
         separate_bytes=message.separate_bytes,
         paper_bytes=message.paper_bytes,
         versions=message.versions,
+        overhead_bytes=message.overhead_bytes,
+        delta_bytes=message.delta_bytes,
     )
+
+
+def hour_messages(hours: Iterable[HourRecord]) -> list[fleet_pb2.HourlyBytes]:
+    """Bytes over time for the wire, oldest first; kinds that this server does not know are left out."""
+    return [
+        fleet_pb2.HourlyBytes(
+            unix_ms=hour.hour_unix_ms, kind=_WIRE_KINDS[Kind(hour.kind)], bytes=hour.moved_bytes
+        )
+        for hour in hours
+        if hour.kind in set(Kind)
+    ]
+
+
+def hours_from_messages(messages: Iterable[fleet_pb2.HourlyBytes]) -> list[HourRecord]:
+    """Bytes over time from the wire; unknown kinds, and times that are none, are left out."""
+    return [
+        HourRecord(hour_unix_ms=message.unix_ms, kind=_KINDS[message.kind], moved_bytes=message.bytes)
+        for message in messages
+        if message.kind in _KINDS and message.unix_ms < _END_OF_TIME_MS
+    ]

@@ -2,8 +2,8 @@
 
 A history is the versions that a device has run, and the levels that it has run them at. A device that lost
 its store fetched anew, and would have under every scheme, so each of its ledgers counts by itself. The other
-schemes are charged for weights alone, and only for versions that ran: what a failed version moved, metadata
-and retransmissions stand on our side only.
+schemes are charged for weights alone, and only for versions that ran: what a failed version moved, metadata,
+retransmissions and overhead stand on our side only.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ class Kind(StrEnum):
     UPDATE = "update"  # base blobs and shards of any later version
     METADATA = "metadata"  # manifests, graphs, self-tests
     RETRANSMITTED = "retransmitted"  # bytes that had been received before
+    OVERHEAD = "overhead"  # framing, requests and control messages, both ways
+    DELTA = "delta"  # what stands for blobs of a later version
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,17 +53,17 @@ class Savings:
     separate_bytes: int = 0
     paper_bytes: int = 0
     versions: int = 0
+    overhead_bytes: int = 0
+    delta_bytes: int = 0
 
     @property
     def moved_bytes(self) -> int:
         """Everything that crossed the wire."""
-        return (
-            self.base_bytes
-            + self.shard_bytes
-            + self.update_bytes
-            + self.metadata_bytes
-            + self.retransmitted_bytes
-        )
+        return sum(self.moved_by_kind().values())
+
+    def moved_by_kind(self) -> dict[Kind, int]:
+        """Bytes of every kind."""
+        return {kind: getattr(self, f"{kind}_bytes") for kind in Kind}
 
 
 @dataclass(frozen=True, slots=True)

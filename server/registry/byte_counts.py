@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
@@ -9,7 +10,7 @@ from sqlalchemy import func, inspect, select
 from sqlalchemy.orm import Session
 
 from common.errors import CapacityError
-from server.registry import devices
+from server.registry import devices, moved_hours
 from server.registry.records import ReachedRecord, TransferRecord
 from server.registry.tables import ReachedRow, TransferRow, VersionRow
 
@@ -38,7 +39,8 @@ def record(
         return False
     _check_ledger(session, device_id, ledger_id)
     known = _known(session, {*map(_ref, totals), *map(_ref, levels)})
-    _raise_totals(session, device_id, ledger_id, [item for item in totals if _ref(item) in known])
+    added = _raise_totals(session, device_id, ledger_id, [item for item in totals if _ref(item) in known])
+    moved_hours.add(session, added, now_ms)
     _add_reached(session, device_id, ledger_id, [item for item in levels if _ref(item) in known], now_ms)
     return True
 
@@ -64,7 +66,11 @@ def _known(session: Session, refs: set[tuple[str, int]]) -> set[tuple[str, int]]
     return refs & {(model, version) for model, version in rows}
 
 
-def _raise_totals(session: Session, device_id: str, ledger_id: str, totals: Sequence[TransferRecord]) -> None:
+def _raise_totals(
+    session: Session, device_id: str, ledger_id: str, totals: Sequence[TransferRecord]
+) -> dict[tuple[str, str], int]:
+    """Model and kind to the bytes that are new."""
+    added: defaultdict[tuple[str, str], int] = defaultdict(int)
     query = select(TransferRow).where(TransferRow.device_id == device_id, TransferRow.ledger_id == ledger_id)
     rows = {(row.model, row.version, row.kind, row.level): row for row in session.scalars(query)}
     for total in totals:
@@ -72,8 +78,11 @@ def _raise_totals(session: Session, device_id: str, ledger_id: str, totals: Sequ
         if key not in rows:
             rows[key] = _new_row(device_id, ledger_id, total)
             session.add(rows[key])
+        added[total.model, total.kind] += max(0, total.payload_bytes - rows[key].payload_bytes)
         rows[key].payload_bytes = max(rows[key].payload_bytes, total.payload_bytes)
         rows[key].blobs = max(rows[key].blobs, total.blobs)
+    session.flush()
+    return added
 
 
 def _new_row(device_id: str, ledger_id: str, total: TransferRecord) -> TransferRow:

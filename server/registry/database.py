@@ -18,6 +18,8 @@ from common.errors import CapacityError, ConfigError, ConflictError, Error, Inva
 _ATTEMPTS: Final = 10
 _BUSY_SECONDS: Final = 20
 _CONNECT_SECONDS: Final = 5
+_KEPT_CONNECTIONS: Final = 5
+_MORE_CONNECTIONS: Final = 10  # under load; a PostgreSQL takes 100 in all, unless told otherwise
 _STATEMENT_MS: Final = 30_000
 _LOST_RACE: Final = ("40001", "40P01", "55P03")  # PostgreSQL: serialization, deadlock, lock not available
 _FULL: Final = ("53100", "54000")  # PostgreSQL: disk full, limit exceeded
@@ -86,6 +88,8 @@ def open_engine(url: str) -> Engine:
     return create_engine(
         parsed,
         pool_pre_ping=True,
+        pool_size=_KEPT_CONNECTIONS,
+        max_overflow=_MORE_CONNECTIONS,
         connect_args={"connect_timeout": _CONNECT_SECONDS, "options": options},
     )
 

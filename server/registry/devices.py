@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from common.errors import ConflictError, InvalidInputError, NotFoundError
 from common.names import check_name
+from common.transfer_limits import MeteredRule, TransferLimits
 from server.registry.records import AssignmentRecord, DeviceRecord
 from server.registry.tables import DeviceRow, NewestProvenRow, VersionRow
 
@@ -82,6 +83,8 @@ def forget(session: Session, device_id: str) -> None:
     row.proven_model = row.proven_version = row.assigned_model = row.assigned_version = None
     row.agent_version = row.platform = row.session_id = ""
     row.max_level = row.memory_budget_bytes = 0
+    row.bandwidth_bytes_per_second = row.monthly_bytes = 0
+    row.metered_rule = row.quiet_hours = ""
     row.allow_older = row.online = False
 
 
@@ -159,9 +162,19 @@ def device_record(session: Session, row: DeviceRow) -> DeviceRecord:
         assigned=_assigned(session, row),
         assignment_generation=row.assignment_generation,
         memory_budget_bytes=row.memory_budget_bytes,
+        transfer_limits=_transfer_limits(row),
         limits_generation=row.limits_generation,
         state=row.state or b"",
         proven=_proven(row),
+    )
+
+
+def _transfer_limits(row: DeviceRow) -> TransferLimits:
+    return TransferLimits(
+        bandwidth_bytes_per_second=row.bandwidth_bytes_per_second,
+        monthly_bytes=row.monthly_bytes,
+        metered=MeteredRule(row.metered_rule) if row.metered_rule else None,
+        quiet_hours=row.quiet_hours,
     )
 
 

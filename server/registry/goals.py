@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from common.errors import ConflictError, InvalidInputError
+from common.transfer_limits import TransferLimits, check_transfer_limits
 from server.registry import devices, versions
 from server.registry.records import DeviceRecord
 from server.registry.tables import DeviceRow, NewestProvenRow, VersionRow
@@ -33,7 +34,7 @@ def assign(
         InvalidInputError: The version does not have that level.
         ConflictError: A device has proven a newer version, and older ones are not allowed.
     """
-    wanted = versions.find(session, model, version, lock=True)
+    wanted = versions.find(session, model, version, hold=True)
     if max_level and max_level not in wanted.levels:
         levels = ", ".join(str(level) for level in wanted.levels)
         raise InvalidInputError(
@@ -75,16 +76,31 @@ def _refuse_older(session: Session, rows: Sequence[DeviceRow], wanted: VersionRo
             )
 
 
-def set_limits(session: Session, device_id: str, memory_budget_bytes: int) -> DeviceRecord:
-    """The device's memory budget is limited by the operator; 0 lifts the limit.
+def set_limits(
+    session: Session, device_id: str, memory_budget_bytes: int, transfer: TransferLimits | None
+) -> DeviceRecord:
+    """The operator limits the device's memory budget, 0 lifting the limit, and its transfers.
+
+    Args:
+        session: Of the transaction.
+        device_id: Which device.
+        memory_budget_bytes: 0 for no limit.
+        transfer: None leaves the limits of transfer as they are.
 
     Raises:
-        InvalidInputError: The budget is negative or absurd.
+        InvalidInputError: A limit is negative or absurd.
         NotFoundError: There is no such device.
     """
     if not 0 <= memory_budget_bytes <= _MAX_BYTES:
         raise InvalidInputError(f"{memory_budget_bytes} bytes are no memory budget.")
+    if transfer is not None:
+        check_transfer_limits(transfer)
     row = devices.find(session, device_id, lock=True)
     row.memory_budget_bytes = memory_budget_bytes
+    if transfer is not None:
+        row.bandwidth_bytes_per_second = transfer.bandwidth_bytes_per_second
+        row.monthly_bytes = transfer.monthly_bytes
+        row.metered_rule = transfer.metered.value if transfer.metered else ""
+        row.quiet_hours = transfer.quiet_hours
     row.limits_generation += 1
     return devices.device_record(session, row)

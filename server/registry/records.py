@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from common.manifest import Manifest
 from common.sizes import SizeReport
+from common.transfer_limits import TransferLimits
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,8 @@ class DeviceRecord:
         assigned: None when nothing is assigned.
         assignment_generation: Rises with every assignment, also across a forgotten id.
         memory_budget_bytes: The operator's limit; 0 for none.
-        limits_generation: Rises with every change of the limit; 0 before the first.
+        transfer_limits: The operator's limits of transfer.
+        limits_generation: Rises with every change of a limit; 0 before the first.
         state: The device's last report, a serialized DeviceState; empty before the first.
         proven: Model and version that it last reported as proven.
     """
@@ -84,6 +86,7 @@ class DeviceRecord:
     assigned: AssignmentRecord | None
     assignment_generation: int
     memory_budget_bytes: int
+    transfer_limits: TransferLimits
     limits_generation: int
     state: bytes
     proven: tuple[str, int] | None
@@ -95,7 +98,7 @@ class TransferRecord:
 
     Attributes:
         device_id, ledger_id: Who counted; the registry fills them in.
-        kind: "base", "shard", "update", "metadata" or "retransmitted".
+        kind: "base", "shard", "update", "metadata", "retransmitted", "overhead" or "delta".
         level: Level of the blobs; 0 for metadata.
         blobs: Blobs completed.
     """
@@ -119,3 +122,39 @@ class ReachedRecord:
     level: int
     device_id: str = ""
     ledger_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaRecord:
+    """What is known of some neighbouring blobs of a version as a delta against another version.
+
+    Attributes:
+        held_digest: Manifest of the version that a device holds.
+        wanted_digest: Manifest of the version that it wants.
+        block: Index of the block in the wanted manifest.
+        first, last: Indices of the lowest and the highest of the block's blobs that it stands for.
+        delta_digest: Of the delta; empty where it is not worth its while.
+        size_bytes: Of the delta; 0 where it is not worth its while.
+    """
+
+    held_digest: str
+    wanted_digest: str
+    block: int
+    first: int
+    last: int
+    delta_digest: str = ""
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HourRecord:
+    """Bytes of one kind that the fleet moved, by when their reports came.
+
+    Attributes:
+        hour_unix_ms: Start of the hour; of the day, UTC, where it is more than a year ago.
+        kind: As in TransferRecord.
+    """
+
+    hour_unix_ms: int
+    kind: str
+    moved_bytes: int

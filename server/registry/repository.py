@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from common.clock import Clock, SystemClock
 from common.names import check_name
 from common.sizes import SizeReport
-from server.registry import byte_counts, devices, goals, versions
+from common.transfer_limits import TransferLimits
+from server.registry import byte_counts, deltas, devices, goals, moved_hours, versions
 from server.registry.database import Database
 from server.registry.migrate import migrate
 from server.registry.records import (
+    DeltaRecord,
     DeviceRecord,
+    HourRecord,
     NewVersion,
     ReachedRecord,
     TransferRecord,
@@ -94,12 +97,31 @@ class Registry:
         self._database.write(lambda session: versions.withdraw(session, model, version))
 
     def names_blob(self, digest: str) -> bool:
-        """Whether a version names the blob."""
+        """Whether a version names the blob, or it is a delta between two."""
         return self._database.read(lambda session: versions.names_blob(session, digest))
 
+    def named_among(self, digests: Collection[str]) -> frozenset[str]:
+        """Those of the blobs that a version names; one query for at most 1024 of them."""
+        return self._database.read(lambda session: versions.named_among(session, digests))
+
     def named_blobs(self) -> frozenset[str]:
-        """Every blob that a version names."""
+        """Every blob that a version names, and every delta between two."""
         return self._database.read(versions.named_blobs)
+
+    def deltas(self, held_digest: str, wanted_digest: str) -> list[DeltaRecord]:
+        """All that is known of a version's blobs as deltas against another version, block by block."""
+        return self._database.read(lambda session: deltas.between(session, held_digest, wanted_digest))
+
+    def record_delta(self, delta: DeltaRecord) -> DeltaRecord:
+        """The delta is known, and named while both its versions are there. Its blob must be in the store.
+
+        Returns:
+            What is known now: another delta where somebody else was first.
+
+        Raises:
+            NotFoundError: One of the versions is gone.
+        """
+        return self._database.write(lambda session: deltas.record(session, delta))
 
     def sizes(self) -> dict[tuple[str, int], SizeReport]:
         """What every version weighs, by model and number; deleted ones too."""
@@ -181,14 +203,23 @@ class Registry:
             )
         )
 
-    def set_limits(self, device_id: str, memory_budget_bytes: int) -> DeviceRecord:
-        """The operator limits the device's memory budget; 0 lifts the limit. The limits' generation rises.
+    def set_limits(
+        self, device_id: str, memory_budget_bytes: int, transfer: TransferLimits | None = None
+    ) -> DeviceRecord:
+        """The operator limits the device's memory and transfers. The limits' generation rises.
+
+        Args:
+            device_id: Which device.
+            memory_budget_bytes: 0 lifts the limit.
+            transfer: None leaves the limits of transfer as they are.
 
         Raises:
-            InvalidInputError: The budget is negative or absurd.
+            InvalidInputError: A limit is negative or absurd.
             NotFoundError: There is no such device.
         """
-        return self._database.write(lambda session: goals.set_limits(session, device_id, memory_budget_bytes))
+        return self._database.write(
+            lambda session: goals.set_limits(session, device_id, memory_budget_bytes, transfer)
+        )
 
     def record_state(
         self,
@@ -264,3 +295,7 @@ class Registry:
     def reached(self, model: str = "") -> list[ReachedRecord]:
         """All levels reached, or those of one model."""
         return self._database.read(lambda session: byte_counts.reached(session, model))
+
+    def moved_hours(self, model: str = "") -> list[HourRecord]:
+        """Bytes by hour and kind, oldest first; over all models, or of one."""
+        return self._database.read(lambda session: moved_hours.moved_hours(session, model))

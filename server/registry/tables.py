@@ -75,12 +75,36 @@ class VersionBlobRow(Table):
     version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
 
 
+class DeltaRow(Table):
+    """Neighbouring blobs of a version as a delta against another version; gone with either of the two.
+
+    Attributes:
+        digest: Of the delta; empty where it is not worth its while, with a size of 0.
+    """
+
+    __tablename__ = "deltas"
+
+    wanted_digest: Mapped[str] = mapped_column(
+        _DIGEST, ForeignKey("versions.manifest_digest"), primary_key=True
+    )
+    held_digest: Mapped[str] = mapped_column(
+        _DIGEST, ForeignKey("versions.manifest_digest"), primary_key=True, index=True
+    )
+    block: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    first_blob: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    last_blob: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    digest: Mapped[str] = mapped_column(_DIGEST, index=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+
+
 class DeviceRow(Table):
     """A device id. The row outlives the enrolment, so that generations never fall.
 
     Attributes:
         key_sha256: Digest of the enrolment key; None once forgotten.
         state: Serialized DeviceState; None before the first report.
+        bandwidth_bytes_per_second, monthly_bytes, metered_rule, quiet_hours: The operator's limits of
+            transfer, as in ``TransferLimits``.
     """
 
     __tablename__ = "devices"
@@ -108,6 +132,10 @@ class DeviceRow(Table):
     issued_unix_ms: Mapped[int] = mapped_column(BigInteger, default=0)
     memory_budget_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     limits_generation: Mapped[int] = mapped_column(BigInteger, default=0)
+    bandwidth_bytes_per_second: Mapped[int] = mapped_column(BigInteger, default=0)
+    monthly_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    metered_rule: Mapped[str] = mapped_column(String(16), default="")
+    quiet_hours: Mapped[str] = mapped_column(String(16), default="")
 
 
 class NewestProvenRow(Table):
@@ -154,3 +182,18 @@ class ReachedRow(Table):
     version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     level: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     since_unix_ms: Mapped[int] = mapped_column(BigInteger)
+
+
+class HourRow(Table):
+    """Bytes of a model and kind that the fleet moved in an hour, by when their reports came.
+
+    Attributes:
+        hour_unix_ms: Start of the hour; of the day, UTC, where it is more than a year ago.
+    """
+
+    __tablename__ = "moved_hours"
+
+    hour_unix_ms: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    model: Mapped[str] = mapped_column(_NAME, primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16), primary_key=True)
+    moved_bytes: Mapped[int] = mapped_column(BigInteger)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from sqlalchemy import delete, exists, func, select
@@ -12,6 +12,7 @@ from common.digest import sha256_hex
 from common.errors import ConflictError, InvalidInputError, NotFoundError
 from common.manifest import to_json
 from common.sizes import SizeReport
+from server.registry import deltas
 from server.registry.records import NewVersion, VersionRecord
 from server.registry.tables import DeviceRow, VersionBlobRow, VersionRow
 
@@ -55,8 +56,16 @@ def _queue_up(session: Session, model: str) -> None:
         session.execute(select(func.pg_advisory_xact_lock(func.hashtext(model))))
 
 
-def find(session: Session, model: str, version: int, *, lock: bool = False) -> VersionRow:
+def find(session: Session, model: str, version: int, *, lock: bool = False, hold: bool = False) -> VersionRow:
     """The row of a version; 0 stands for the newest.
+
+    Args:
+        session: The transaction.
+        model: A model.
+        version: A number.
+        lock: Nobody else may use the version until the transaction ends.
+        hold: Nobody may withdraw it until then. Those who hold it, and those whose new rows name it, do not
+            wait for each other; with ``lock``, an assignment and a report would wait in a circle.
 
     Raises:
         NotFoundError: There is none; the message says which there are.
@@ -64,7 +73,7 @@ def find(session: Session, model: str, version: int, *, lock: bool = False) -> V
     query = select(VersionRow).where(VersionRow.model == model, ~VersionRow.withdrawn)
     query = query.where(VersionRow.version == version) if version else query
     query = query.order_by(VersionRow.version.desc()).limit(1)
-    row = session.scalar(query.with_for_update() if lock else query)
+    row = session.scalar(query.with_for_update(read=not lock) if lock or hold else query)
     if row is None:
         raise _missing(session, model, version)
     return row
@@ -119,7 +128,7 @@ def newest_first(session: Session, limit: int) -> list[VersionRecord]:
 
 
 def withdraw(session: Session, model: str, version: int) -> None:
-    """The version is gone, and names no blob any more; number and sizes stay.
+    """The version is gone, with its deltas, and names no blob any more; number and sizes stay.
 
     Raises:
         InvalidInputError: No number is given.
@@ -145,16 +154,26 @@ def withdraw(session: Session, model: str, version: int) -> None:
     session.execute(
         delete(VersionBlobRow).where(VersionBlobRow.model == model, VersionBlobRow.version == version)
     )
+    deltas.withdraw(session, row.manifest_digest)
 
 
 def names_blob(session: Session, digest: str) -> bool:
-    """Whether a version names the blob."""
-    return bool(session.scalar(select(exists().where(VersionBlobRow.digest == digest))))
+    """Whether a version names the blob, or it is a delta between two."""
+    named = select(exists().where(VersionBlobRow.digest == digest))
+    return bool(session.scalar(named)) or deltas.names_blob(session, digest)
+
+
+def named_among(session: Session, digests: Collection[str]) -> frozenset[str]:
+    """Those of the digests that a version names, or that are deltas between two."""
+    named = session.scalars(
+        select(VersionBlobRow.digest).where(VersionBlobRow.digest.in_(digests)).distinct()
+    )
+    return frozenset(named) | deltas.named_among(session, digests)
 
 
 def named_blobs(session: Session) -> frozenset[str]:
-    """Every blob that a version names."""
-    return frozenset(session.scalars(select(VersionBlobRow.digest).distinct()))
+    """Every blob that a version names, and every delta between two."""
+    return frozenset(session.scalars(select(VersionBlobRow.digest).distinct())) | deltas.named_blobs(session)
 
 
 def all_sizes(session: Session) -> dict[tuple[str, int], SizeReport]:

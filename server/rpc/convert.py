@@ -9,6 +9,7 @@ from nestfleet.v1 import catalog_pb2, control_pb2, fleet_pb2
 
 from common.digest import to_wire
 from common.sizes import SizeReport
+from common.transfer_limits import transfer_limits_message
 from server.registry.records import DeviceRecord, VersionRecord
 
 
@@ -54,6 +55,7 @@ def device_message(record: DeviceRecord) -> fleet_pb2.Device:
         platform=record.platform,
         assignment_generation=record.assignment_generation,
         memory_budget_bytes=record.memory_budget_bytes,
+        transfer_limits=transfer_limits_message(record.transfer_limits),
     )
     if record.assigned is not None:
         message.assigned.model = record.assigned.model

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Any
 
 import grpc
 from nestfleet.v1 import delivery_pb2, delivery_pb2_grpc
 
-from common.digest import from_wire
-from common.errors import ConflictError, InvalidInputError
+from common.digest import from_wire, to_wire
+from common.errors import ConflictError
+from server.delivery.delta_pair import DeltaOffer
+from server.delivery.deltas import Deltas
 from server.delivery.enrol import Enrolment
 from server.delivery.fetch import Fetching, manifest_frame
+from server.delivery.stream.pieces import Part
+from server.delivery.stream.sending import BlobStream
+from server.delivery.urls import UrlSigning
 from server.rpc.interceptor import abort_with
 
 
 class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
-    """Enrols devices and hands out manifests and blobs."""
+    """Enrols devices, hands out manifests and blobs, and offers deltas."""
 
-    def __init__(self, enrolment: Enrolment, fetching: Fetching) -> None:
+    def __init__(self, enrolment: Enrolment, fetching: Fetching, signing: UrlSigning, deltas: Deltas) -> None:
         self._enrolment = enrolment
         self._fetching = fetching
+        self._signing = signing
+        self._deltas = deltas
 
     async def Enrol(
         self, request: delivery_pb2.EnrolRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -50,16 +59,80 @@ class DeliveryServicer(delivery_pb2_grpc.DeliveryServiceServicer):
             manifest_zstd=manifest_frame(manifest), manifest_size_bytes=len(manifest)
         )
 
-    async def FetchBlob(
-        self, request: delivery_pb2.FetchBlobRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> AsyncIterator[delivery_pb2.FetchBlobResponse]:
-        """A blob from an offset on."""
-        digest, offset_bytes = from_wire(request.digest), request.offset_bytes
-        size_bytes = await self._fetching.blob_size_bytes(digest)
-        if offset_bytes > size_bytes:
-            error = InvalidInputError(f"The blob has {size_bytes} bytes; there is no byte {offset_bytes}.")
-            await abort_with(context, error, status=grpc.StatusCode.OUT_OF_RANGE)
-        chunks = self._fetching.blob(digest, offset_bytes=offset_bytes, chunk_bytes=request.chunk_size_bytes)
-        async for data in chunks:
-            yield delivery_pb2.FetchBlobResponse(data=data, offset_bytes=offset_bytes)
-            offset_bytes += len(data)
+    async def OfferDeltas(
+        self, request: delivery_pb2.OfferDeltasRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> AsyncIterator[delivery_pb2.OfferDeltasResponse]:
+        """Deltas as they are made; an answer without any says that the server is still at it."""
+        wanted, held = from_wire(request.manifest_digest), from_wire(request.held_manifest_digest)
+        offers = self._deltas.offers(
+            wanted, held, tuple(request.blobs_per_block), tuple(request.present_per_block)
+        )
+        async with contextlib.aclosing(offers) as batches:
+            async for batch in batches:
+                yield delivery_pb2.OfferDeltasResponse(offers=map(_offer_message, batch))
+
+    async def GetBlobUrls(
+        self,
+        request: delivery_pb2.GetBlobUrlsRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> delivery_pb2.GetBlobUrlsResponse:
+        """Where blobs can be had without passing through here."""
+        signed = await self._signing.urls([from_wire(digest) for digest in request.digests])
+        return delivery_pb2.GetBlobUrlsResponse(
+            urls=[
+                delivery_pb2.BlobUrl(
+                    digest=to_wire(one.digest), url=one.url, expires_unix_ms=one.expires_unix_ms
+                )
+                for one in signed
+            ]
+        )
+
+    async def FetchBlobs(
+        self,
+        request_iterator: AsyncIterator[delivery_pb2.FetchBlobsRequest],
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> AsyncGenerator[delivery_pb2.FetchBlobsResponse, None]:
+        """Many blobs on one stream."""
+        stream = BlobStream(self._fetching)
+        hearing = asyncio.create_task(_hear(request_iterator, stream))
+        try:
+            async with contextlib.aclosing(stream.parts()) as parts:
+                async for part in parts:
+                    yield _response(part)
+        finally:
+            hearing.cancel()
+            await asyncio.gather(hearing, return_exceptions=True)
+
+
+async def _hear(requests: AsyncIterator[delivery_pb2.FetchBlobsRequest], stream: BlobStream) -> None:
+    """Whatever the device says reaches the stream, also that it says nothing more."""
+    try:
+        async for request in requests:
+            if request.want:
+                await stream.want([(from_wire(blob.digest), blob.offset_bytes) for blob in request.want])
+            if request.cancel:
+                stream.cancel([from_wire(digest) for digest in request.cancel])
+            if request.taken_bytes:
+                stream.took(request.taken_bytes)
+    except Exception as error:  # noqa: BLE001  # told to the device by whoever sends to it
+        stream.no_more_words(error)
+    else:
+        stream.no_more_words()
+
+
+def _response(part: Part) -> delivery_pb2.FetchBlobsResponse:
+    response = delivery_pb2.FetchBlobsResponse(
+        index=part.index, data=part.data, offset_bytes=part.offset_bytes, end=part.end
+    )
+    if part.error is not None:
+        response.error_code, response.error_detail = part.error.code.value, str(part.error)
+    return response
+
+
+def _offer_message(offer: DeltaOffer) -> delivery_pb2.DeltaOffer:
+    return delivery_pb2.DeltaOffer(
+        digests=map(to_wire, offer.digests),
+        from_digests=map(to_wire, offer.from_digests),
+        delta_digest=to_wire(offer.delta_digest),
+        delta_size_bytes=offer.delta_size_bytes,
+    )

@@ -11,8 +11,9 @@ from nestfleet.v1 import fleet_pb2, fleet_pb2_grpc
 from common.clock import Clock
 from common.errors import InvalidInputError
 from common.names import check_name
+from common.transfer_limits import read_transfer_limits
 from server.control.desk import Desk
-from server.ledger.messages import savings_message
+from server.ledger.messages import hour_messages, savings_message
 from server.ledger.recording import savings
 from server.registry.repository import Registry
 from server.rpc.convert import device_message
@@ -63,8 +64,9 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
         self, request: fleet_pb2.SetLimitsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> fleet_pb2.SetLimitsResponse:
         """States run-time limits of one device."""
+        transfer = read_transfer_limits(request.transfer) if request.HasField("transfer") else None
         record = await asyncio.to_thread(
-            self._registry.set_limits, request.device_id, request.memory_budget_bytes
+            self._registry.set_limits, request.device_id, request.memory_budget_bytes, transfer
         )
         self._desk.announce([record.device_id])
         return fleet_pb2.SetLimitsResponse(device=device_message(record))
@@ -84,9 +86,11 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
         if request.model:
             check_name(request.model, what="model")
         comparison = await asyncio.to_thread(savings, self._registry, request.model)
+        hours = await asyncio.to_thread(self._registry.moved_hours, request.model)
         return fleet_pb2.GetSavingsResponse(
             devices=[savings_message(row) for row in comparison.devices],
             fleet=savings_message(comparison.fleet),
+            hours=hour_messages(hours),
         )
 
     async def CollectGarbage(

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from obstore.exceptions import BaseError
-from obstore.store import MemoryStore, from_url
+from obstore.store import AzureStore, GCSStore, MemoryStore, from_url
 
 from common.errors import ConfigError
 from server.storage.folder import FolderBlobStore
 from server.storage.objects import ObjectBlobStore
 from server.storage.port import BlobStore
+from server.storage.s3 import REQUEST_SECONDS, open_s3
 
-_ADVICE = "Use file:///FOLDER, s3://BUCKET/PREFIX, or memory:// for a trial."
+_ADVICE: Final = "Use file:///FOLDER, s3://BUCKET/PREFIX, or memory:// for a trial."
 
 
-def open_blob_store(url: str) -> BlobStore:
+def open_blob_store(url: str, *, request_seconds: float = REQUEST_SECONDS) -> BlobStore:
     """The store at ``file:///FOLDER``, ``s3://BUCKET/PREFIX``, another URL that obstore knows, or ``memory://``.
 
-    Credentials of an S3-compatible store come from the AWS_* variables, as its other tools read them.
+    Args:
+        url: Where; see ``open_s3`` for what an S3 URL may say.
+        request_seconds: Longest wait for one answer of an S3-compatible store.
 
     Raises:
         ConfigError: The URL names no store.
@@ -31,7 +35,13 @@ def open_blob_store(url: str) -> BlobStore:
         return FolderBlobStore(Path(unquote(parts.path)))
     if parts.scheme == "memory":
         return ObjectBlobStore(MemoryStore())
+    if parts.scheme in {"s3", "s3a"}:
+        return open_s3(url, request_seconds=request_seconds)
     try:
-        return ObjectBlobStore(from_url(url))
+        store = from_url(url)
     except (BaseError, ValueError) as error:
-        raise ConfigError(f"{url!r} names no blob store.", advice=_ADVICE) from error
+        # Not repeated as it is: somebody may have written a password into it.
+        raise ConfigError(
+            f"A URL of {parts.scheme or 'no'} kind names no blob store.", advice=_ADVICE
+        ) from error
+    return ObjectBlobStore(store, signer=store if isinstance(store, AzureStore | GCSStore) else None)

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, TypeVar, TypeVarTuple
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import obstore
-from obstore.exceptions import AlreadyExistsError
-from obstore.store import ObjectStore
+from obstore.exceptions import AlreadyExistsError, PermissionDeniedError
+from obstore.store import AzureStore, GCSStore, ObjectStore, S3Store
 
 from common.digest import is_digest, sha256_hex
-from common.errors import IntegrityError, InvalidInputError, NotFoundError
+from common.errors import IntegrityError, InvalidInputError, LinkError
 from server.storage.failures import converted
-from server.storage.port import StoredBlob
+from server.storage.port import BlobSlice, StoredBlob
 
 if TYPE_CHECKING:  # obstore has this name for type checkers alone
     from obstore import ObjectMeta
 
-_READERS: Final = 16  # reads at once; more streams take turns, chunk by chunk
-
-Arguments = TypeVarTuple("Arguments")
-Result = TypeVar("Result")
-
 
 class ObjectBlobStore:
-    """Blobs under ``aa/bb/DIGEST`` of one object store."""
+    """Blobs under ``aa/bb/DIGEST`` of one object store.
 
-    def __init__(self, store: ObjectStore) -> None:
+    Args:
+        store: Where they are.
+        signer: The same place under the address that signed URLs lead to; None where it cannot sign.
+    """
+
+    def __init__(self, store: ObjectStore, *, signer: AzureStore | GCSStore | S3Store | None = None) -> None:
         self._store = store
-        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="blob-reader")
+        self._signer = signer
 
     def put(self, digest: str, data: bytes) -> bool:
         """The blob is stored whole; a present one gets a new age, and is healed where it was damaged."""
@@ -40,7 +40,10 @@ class ObjectBlobStore:
             raise IntegrityError(
                 f"Bytes for blob {digest[:12]} have another digest.", expected=digest, actual=actual
             )
-        with converted(digest):
+        with converted(digest, writing=True):
+            if self._is_there(path):
+                self._renew(path, data)
+                return False
             try:
                 obstore.put(self._store, path, data, mode="create", use_multipart=False)
             except AlreadyExistsError:
@@ -73,25 +76,30 @@ class ObjectBlobStore:
             )
         return data
 
-    async def stream(self, digest: str, *, offset_bytes: int, chunk_bytes: int) -> AsyncIterator[bytes]:
-        """The bytes from an offset to the end, in chunks."""
+    def slice(self, digest: str, *, offset_bytes: int, limit_bytes: int) -> BlobSlice:
+        """The bytes from an offset on, up to a limit: one request, but at the blob's end."""
         path = blob_path(digest)
-        if chunk_bytes < 1:
-            raise InvalidInputError("A chunk needs at least one byte.")
-        size_bytes = await self._in_thread(self.size_bytes, digest)
-        if not 0 <= offset_bytes <= size_bytes:
-            raise InvalidInputError(f"Offset {offset_bytes} lies outside a blob of {size_bytes} bytes.")
-        for start in range(offset_bytes, size_bytes, chunk_bytes):
-            end = min(start + chunk_bytes, size_bytes)
-            yield await self._in_thread(self._range, path, start, end)
+        check_slice(offset_bytes, limit_bytes)
+        wanted = (offset_bytes, offset_bytes + limit_bytes)
+        try:
+            with converted(digest):
+                found = obstore.get(self._store, path, options={"range": wanted})
+                return BlobSlice(found.bytes().to_bytes(), int(found.meta["size"]))
+        except LinkError:
+            # A range that begins at the end, or beyond it, fails like a store that is away.
+            size_bytes = self.size_bytes(digest)
+            if offset_bytes < size_bytes:
+                raise
+        return empty_slice(offset_bytes, size_bytes)
+
+    def slice_at_once(self, digest: str, *, offset_bytes: int, limit_bytes: int) -> BlobSlice | None:  # noqa: ARG002
+        """None: nobody knows what an object store has in memory."""
+        return None
 
     def delete(self, digest: str) -> None:
         """The blob is not there."""
-        try:
-            with converted(digest):
-                obstore.delete(self._store, blob_path(digest))
-        except NotFoundError:
-            return
+        with converted(digest, writing=True), suppress(FileNotFoundError):
+            obstore.delete(self._store, blob_path(digest))
 
     def list(self) -> Iterator[StoredBlob]:
         """Every blob; names that are no digest in its place are passed over."""
@@ -102,13 +110,21 @@ class ObjectBlobStore:
                     if is_digest(digest) and meta["path"] == blob_path(digest):
                         yield StoredBlob(digest, int(meta["size"]), _unix_ms(meta))
 
-    def _range(self, path: str, start: int, end: int) -> bytes:
-        with converted(path.rpartition("/")[2]):
-            return obstore.get_range(self._store, path, start=start, end=end).to_bytes()
+    def sign(self, digests: Sequence[str], *, seconds: int) -> Sequence[str]:
+        """A URL for each of the blobs, whether it is there or not; none where the store cannot sign."""
+        paths = [blob_path(digest) for digest in digests]
+        if self._signer is None or not paths:
+            return []
+        with converted(""):
+            return obstore.sign(self._signer, "GET", paths, timedelta(seconds=seconds))
 
-    async def _in_thread(self, work: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
-        """Not by obstore's coroutines: their threads outlive the loop, and can abort a process at its end."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, work, *arguments)
+    def _is_there(self, path: str) -> bool:
+        """Asked first, as a refusal costs an upload; without the right to list, S3 refuses to say no."""
+        try:
+            obstore.head(self._store, path)
+        except (FileNotFoundError, PermissionDeniedError):
+            return False
+        return True
 
     def remove_leftovers(self, *, older_than_unix_ms: int) -> int:  # noqa: ARG002
         """None: an object store shows no unfinished object."""
@@ -130,6 +146,29 @@ def blob_path(digest: str) -> str:
     if not is_digest(digest):
         raise InvalidInputError(f"{digest[:80]!r} is no SHA-256 digest.")
     return f"{digest[:2]}/{digest[2:4]}/{digest}"
+
+
+def check_slice(offset_bytes: int, limit_bytes: int) -> None:
+    """Refuse a slice of no blob.
+
+    Raises:
+        InvalidInputError: The offset is negative, or the limit allows nothing.
+    """
+    if offset_bytes < 0 or limit_bytes < 1:
+        raise InvalidInputError(
+            "A slice begins at the blob's first byte or later, and has room for one byte."
+        )
+
+
+def empty_slice(offset_bytes: int, size_bytes: int) -> BlobSlice:
+    """What follows the last byte.
+
+    Raises:
+        InvalidInputError: The offset lies beyond the end.
+    """
+    if offset_bytes > size_bytes:
+        raise InvalidInputError(f"The blob has {size_bytes} bytes; there is no byte {offset_bytes}.")
+    return BlobSlice(b"", size_bytes)
 
 
 def _unix_ms(meta: ObjectMeta) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,19 @@ class StoredBlob:
     modified_unix_ms: int
 
 
+@dataclass(frozen=True, slots=True)
+class BlobSlice:
+    """Some of a blob's bytes.
+
+    Attributes:
+        data: The bytes.
+        size_bytes: How many the whole blob has.
+    """
+
+    data: bytes
+    size_bytes: int
+
+
 class BlobStore(Protocol):
     """Holds blobs; safe to use from several threads and by several processes at once.
 
@@ -37,6 +50,7 @@ class BlobStore(Protocol):
         Raises:
             IntegrityError: The bytes do not have this digest; nothing was stored.
             CapacityError: The store is full.
+            ConfigError: The store can only be read, refuses the credentials, or is not there at all.
         """
 
     def size_bytes(self, digest: str) -> int:
@@ -54,14 +68,24 @@ class BlobStore(Protocol):
             IntegrityError: The store holds other bytes under this name.
         """
 
-    def stream(self, digest: str, *, offset_bytes: int, chunk_bytes: int) -> AsyncIterator[bytes]:
-        """The bytes from an offset to the end, in chunks of ``chunk_bytes`` but for the last; not verified.
-
-        An offset at the end yields nothing.
+    def slice(self, digest: str, *, offset_bytes: int, limit_bytes: int) -> BlobSlice:
+        """The bytes from an offset on, up to a limit; not verified. At the end there are none.
 
         Raises:
             NotFoundError: There is no such blob.
-            InvalidInputError: The offset lies outside the blob, or a chunk has no bytes.
+            InvalidInputError: The offset lies outside the blob, or the limit allows nothing.
+        """
+
+    def slice_at_once(self, digest: str, *, offset_bytes: int, limit_bytes: int) -> BlobSlice | None:
+        """What ``slice`` gives, where the bytes are in memory; None where a disk or another machine has them.
+
+        For an event loop, which must not wait. None as well for whatever ``slice`` would raise.
+        """
+
+    def sign(self, digests: Sequence[str], *, seconds: int) -> Sequence[str]:
+        """URLs that give the blobs to whoever has them, for so long; in the order of the digests.
+
+        A blob need not be there. Nothing at all where the store cannot sign. Each URL is a secret.
         """
 
     def delete(self, digest: str) -> None:

@@ -56,6 +56,7 @@ def random_version(
     carry_bits: int = 0,
     bases: Sequence[int] = (),
     level_floats: Mapping[int, Sequence[str]] | None = None,
+    drift: int = 0,
 ) -> RandomVersion:
     """A version with the given parts and floats in each block, its shards so much wider than their steps.
 
@@ -66,6 +67,7 @@ def random_version(
         carry_bits: Width of shards beyond their steps.
         bases: Level of each block's base; none for the lowest throughout.
         level_floats: Index of a block to the names of floats that it has at each of its levels.
+        drift: Seed of small changes to some codes, as a little training makes; 0 for none. Plain steps only.
     """
     rng = np.random.default_rng(seed)
     version = RandomVersion(
@@ -76,6 +78,8 @@ def random_version(
         for part in parts:
             if part.name not in version.codes:
                 version.codes[part.name] = _codes(rng, (part.shape[0], part.row_weights), levels, steps)
+                if drift:
+                    version.codes[part.name] = _drifted(version.codes[part.name], levels, drift)
                 _rows(rng, version, part)
     names = level_floats or {}
     for name, level in product(chain(*names.values()), levels):
@@ -115,6 +119,15 @@ def _codes(
         half = 1 << (step.high - 1)
         codes.append(np.clip(codes[-1] * (1 << step.bits) + lows, -half, half - 1).astype(np.int8))
     return codes
+
+
+def _drifted(codes: Sequence[NDArray[np.int8]], levels: Sequence[int], seed: int) -> list[NDArray[np.int8]]:
+    """Codes of every level after one full-bit code in ten has moved by one."""
+    rng = np.random.default_rng(seed)
+    moves = rng.choice([-1, 0, 1], codes[-1].shape, p=[0.05, 0.9, 0.05])
+    half = 1 << (levels[-1] - 1)
+    full = np.clip(codes[-1] + moves, -half, half - 1).astype(np.int8)
+    return [full >> (levels[-1] - level) for level in levels]
 
 
 def _block(

@@ -128,7 +128,7 @@ async def check(folder: Path) -> None:
         await until(lambda: running.runs(1, 8) or running.store.state.record.seen_generation > 1)
         board.assign(TWO, generation=2)
         await until(lambda: running.runs(2, 8))
-        wanted = {**expected(), "retransmitted": 0}
+        wanted = {**expected(), "retransmitted": 0, "overhead": 0, "delta": 0}
         assert running.ledger() == wanted, f"{running.ledger()} is not {wanted}"
         assert running.store.ledger.reached()["net", 2][-1] == 8
         previous = running.store.state.record.previous

@@ -20,7 +20,7 @@ from nestfleet.v1 import catalog_pb2, control_pb2
 from numpy.typing import NDArray
 
 from common.blob_codec import decode_bytes, encode_bytes
-from common.clock import SystemClock
+from common.clock import Clock, SystemClock
 from common.digest import sha256_hex, to_wire
 from common.errors import ConflictError, LinkError, NotFoundError, SelfTestError
 from common.manifest import Manifest, TensorPart, to_json
@@ -29,6 +29,7 @@ from device_agent.agent import Agent, Outside
 from device_agent.inference.answering import Answer, TensorSpec
 from device_agent.link.backoff import Backoff
 from device_agent.link.control import Listener
+from device_agent.link.server import Chunk, DeltaOffer, Wanted
 from device_agent.residency.block_loader import ReadBlob
 from device_agent.residency.pager import Pager, PageReport
 from device_agent.residency.policy import total_bytes
@@ -37,6 +38,7 @@ from device_agent.store.records import Broker, Release
 from device_agent.store.store import Store
 from device_agent.update.served import Load
 from tests.support.blocks import random_version
+from tests.support.deltas import DeltaDesk
 
 CHUNK_BYTES = 64
 PLENTY_BYTES = 1 << 30
@@ -86,15 +88,26 @@ class TestVersion:
 
 
 def make_version(
-    number: int = 1, *, model: str = "net", seed: int = 0, changed: int = 3, mixed: bool = False
+    number: int = 1,
+    *,
+    model: str = "net",
+    seed: int = 0,
+    changed: int = 3,
+    mixed: bool = False,
+    scale: int = 1,
+    near: bool = False,
 ) -> TestVersion:
     """A version of four blocks; its last ``changed`` blocks of tensors depend on the number.
+
+    Blocks have ``scale`` times as many rows as without. With ``near`` the version is little different from
+    version 1 of the same seed, where all blocks of tensors changed.
 
     A mixed one has the base of its first block at 6 bits and that of the second at 8, floats of each level in
     both and in the third, and a fidelity report.
     """
-    kept = _blocks(seed, 3, mixed=mixed)
-    fresh = _blocks(seed + 1000 * number, 3, mixed=mixed)
+    first = seed + 1000
+    kept = _blocks(first if near else seed, scale, mixed=mixed)
+    fresh = _blocks(first if near else seed + 1000 * number, scale, mixed=mixed, drift=number if near else 0)
     blocks = (*kept[0][: 3 - changed], *fresh[0][3 - changed : 3], kept[0][3])
     blobs = {**kept[1], **fresh[1]}
     graph, graph_ref = encode_bytes(f"graph of {model}".encode() * 9, compress=True)
@@ -107,9 +120,12 @@ def make_version(
     return TestVersion(manifest, {digest: data for digest, data in blobs.items() if digest in named})
 
 
-def _blocks(seed: int, count: int, *, mixed: bool) -> tuple[tuple[Any, ...], dict[str, bytes]]:
+def _blocks(
+    seed: int, scale: int, *, mixed: bool, drift: int = 0
+) -> tuple[tuple[Any, ...], dict[str, bytes]]:
     parts: list[tuple[list[TensorPart], Mapping[str, NDArray[Any]]]] = [
-        ([TensorPart(f"w{index}", (6 + index, 40), 0, 6 + index)], {}) for index in range(count)
+        ([TensorPart(f"w{index}", (rows, 40), 0, rows)], {})
+        for index, rows in enumerate(range(6 * scale, 9 * scale, scale))
     ]
     floats: tuple[list[TensorPart], Mapping[str, NDArray[Any]]] = ([], {"bias": np.arange(5.0, dtype="f4")})
     version = random_version(
@@ -117,7 +133,8 @@ def _blocks(seed: int, count: int, *, mixed: bool) -> tuple[tuple[Any, ...], dic
         [*parts, floats],
         seed=seed,
         bases=(6, 8, 4, 4) if mixed else (),
-        level_floats={index: [f"b{index}"] for index in range(count)} if mixed else None,
+        level_floats={index: [f"b{index}"] for index in range(len(parts))} if mixed else None,
+        drift=drift,
     )
     return version.manifest.blocks, version.blobs
 
@@ -135,7 +152,9 @@ class MemoryServer:
         endless: Digests whose streams never end.
         gate: Streams wait at each chunk while it is closed.
         sent: Digest to bytes handed over so far.
-        streams: Digest and offset of every stream that was asked for.
+        streams: Digest and offset of every blob whose turn came on a stream.
+        deltas: What makes offers; None for a server that knows no deltas.
+        asked: Blobs wanted and present in each block, of every question for deltas.
     """
 
     versions: list[TestVersion] = field(default_factory=list)
@@ -152,6 +171,8 @@ class MemoryServer:
     streams: list[tuple[str, int]] = field(default_factory=list)
     enrolled: dict[str, bytes] = field(default_factory=dict)
     enrolments: int = 0
+    deltas: DeltaDesk | None = None
+    asked: list[tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.gate.set()
@@ -172,25 +193,60 @@ class MemoryServer:
                 return frame
         raise NotFoundError("No version has this manifest.")
 
-    async def blob(self, digest: str, *, offset_bytes: int) -> AsyncGenerator[bytes, None]:
+    async def blobs(self, wanted: Sequence[Wanted]) -> AsyncGenerator[Chunk, None]:
         self._check()
-        self.streams.append((digest, offset_bytes))
-        data = self._data(digest)
+        left = self.cuts.pop(0) if self.cuts else 1 << 40
+        for index, blob in enumerate(wanted):
+            self.streams.append((blob.digest, blob.offset_bytes))
+            async for chunk in self._chunks(index, blob):
+                data = chunk.data[:left]
+                left -= len(data)
+                self.sent[blob.digest] += len(data)
+                if data or not chunk.data:
+                    yield replace(chunk, data=data, end=chunk.end and data == chunk.data)
+                if data != chunk.data:
+                    raise LinkError("The stream broke.")
+
+    async def _chunks(self, index: int, blob: Wanted) -> AsyncIterator[Chunk]:
+        digest, position = blob.digest, blob.offset_bytes
+        try:
+            data = self._data(digest)
+        except NotFoundError as error:
+            yield Chunk(index, b"", position, end=True, error=error)
+            return
         whole = self._spoilt(digest, data)[: self.short.get(digest, len(data))]
         whole += b"?" * self.excess.get(digest, 0)
-        position = offset_bytes
-        end = position + self.cuts.pop(0) if self.cuts else len(whole) + (1 << 30)
-        while position < len(whole) or digest in self.endless:
+        endless = digest in self.endless
+        while True:
             await self.gate.wait()
             self._check()
-            chunk = (whole[position : position + CHUNK_BYTES] or b"?" * CHUNK_BYTES)[: end - position]
-            if not chunk:
-                raise LinkError("The stream broke.")
-            self.sent[digest] += len(chunk)
+            chunk = whole[position : position + CHUNK_BYTES] or b"?" * CHUNK_BYTES * endless
+            end = position + len(chunk) >= len(whole) and not endless
+            yield Chunk(index, chunk, position, end)
             position += len(chunk)
-            yield chunk
+            if end:
+                return
+
+    async def offer_deltas(
+        self, wanted: str, held: str, blobs_per_block: Sequence[int], present_per_block: Sequence[int]
+    ) -> Sequence[DeltaOffer]:
+        self._check()
+        self.asked.append((tuple(blobs_per_block), tuple(present_per_block)))
+        known = {version.release.manifest_digest: version for version in self.versions}
+        if not {wanted, held} <= set(known) - self.gone:
+            raise NotFoundError("No version has this manifest.")
+        if self.deltas is None:
+            return ()
+        return self.deltas.offers(
+            (known[wanted].manifest, known[wanted].blobs),
+            (known[held].manifest, known[held].blobs),
+            blobs_per_block,
+            present_per_block,
+        )
 
     def _data(self, digest: str) -> bytes:
+        if self.deltas is not None and digest in self.deltas.blobs and digest not in self.gone:
+            return self.deltas.blobs[digest]
         for version in self.versions:
             if digest in version.blobs and digest not in self.gone:
                 return version.blobs[digest]
@@ -331,6 +387,7 @@ class Board:
     settings: Settings = field(default_factory=Settings)
     generation: int = 0
     load: Load | None = None
+    clock: Clock = field(default_factory=SystemClock)
 
     def __post_init__(self) -> None:
         self.settings = replace(
@@ -352,7 +409,7 @@ class Board:
             control=self.control,
             load=self.load or self.runtime.load,
             memory=Memory(),
-            clock=SystemClock(),
+            clock=self.clock,
             backoff=lambda: Backoff(first_seconds=0.01, longest_seconds=0.05),
             started_unix_ms=0,
             session_id="session",
@@ -387,9 +444,11 @@ class Board:
         )
         self.control.say(Topic.ASSIGNMENT, message.SerializeToString())
 
-    def limit(self, budget_bytes: int, generation: int) -> None:
+    def limit(
+        self, budget_bytes: int, generation: int, transfer: control_pb2.TransferLimits | None = None
+    ) -> None:
         message = control_pb2.Limits(
-            device_id="board", generation=generation, memory_budget_bytes=budget_bytes
+            device_id="board", generation=generation, memory_budget_bytes=budget_bytes, transfer=transfer
         )
         self.control.say(Topic.LIMITS, message.SerializeToString())
 
@@ -414,6 +473,11 @@ class RunningAgent:
     def fault(self) -> str:
         fault = self.agent.status().fault
         return fault.code if fault else ""
+
+    def held_by(self) -> str:
+        """The limit that holds transfers back; empty for none."""
+        hold = self.agent.status().hold
+        return hold.limit if hold else ""
 
     def ledger(self) -> dict[str, int]:
         tree: dict[str, int] = self.agent.status_tree()["ledger"]

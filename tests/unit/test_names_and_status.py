@@ -15,9 +15,10 @@ from common.topics import DeviceTopic, Topic, parse_topic, subscription, topic_f
 
 
 def error_classes() -> list[type[errors.Error]]:
+    """Those that the wire knows; one side may have subclasses of its own."""
     found = [errors.Error]
     for cls in found:
-        found.extend(cls.__subclasses__())
+        found.extend(sub for sub in cls.__subclasses__() if sub.__module__ == errors.__name__)
     return found
 
 

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from benchmarks.demo.scenes.stage import Measured, Stage
+from benchmarks.demo.views import payload_bytes
 from common.byte_sizes import format_bytes
 
 
@@ -14,7 +15,7 @@ class Paged:
     """What paging cost.
 
     Attributes:
-        evict_wire_bytes: Received by the board from before the cut until it was measured at the low level.
+        evict_wire_bytes: Payload that came from before the cut until the board was measured at the low level.
         page_in_wire_bytes: Received from then until it was measured at the full level again.
         evict_seconds: From the cut until the server knew of the low level.
         page_in_seconds: From the restored budget until the server knew of the full level.
@@ -41,21 +42,21 @@ def page(stage: Stage, *, low_budget_bytes: int, full_budget_bytes: int, full: M
     stage.display.say(
         f"Something else needs memory: the gateway's weights may take {format_bytes(low_budget_bytes)}."
     )
-    before_bytes, full_resident_bytes = pager.moved_bytes(), pager.resident_bytes()
+    before_bytes, full_resident_bytes = pager.payload_bytes(), pager.resident_bytes()
     evict_seconds = pager.change(low_budget_bytes, level=4)
     evicted = pager.measure()
-    middle_bytes = pager.moved_bytes()
+    middle_bytes = pager.payload_bytes()
     freed_bytes = full_resident_bytes - pager.resident_bytes()
     stage.display.result(
-        f"it dropped its shards, {format_bytes(freed_bytes)}; received meanwhile: "
+        f"it dropped its shards, {format_bytes(freed_bytes)}; payload meanwhile: "
         f"{format_bytes(middle_bytes - before_bytes)}; {evicted.accuracy:.2%} right at 4 bits"
     )
     stage.display.say("The memory is free again: the shards come back from the gateway's own disk.")
     page_in_seconds = pager.change(full_budget_bytes, level=8)
     restored = pager.measure()
-    after_bytes = pager.moved_bytes()
+    after_bytes = pager.payload_bytes()
     stage.display.result(
-        f"it runs at 8 bits again; received meanwhile: {format_bytes(after_bytes - middle_bytes)}; "
+        f"it runs at 8 bits again; payload meanwhile: {format_bytes(after_bytes - middle_bytes)}; "
         f"{restored.accuracy:.2%} right; {pager.answers} requests answered meanwhile, none failed"
     )
     return Paged(
@@ -94,9 +95,9 @@ class _Pager:
         """How well it answers now."""
         return self._stage.judge(self._board.endpoint.ask_all(self._stage.held_out))
 
-    def moved_bytes(self) -> int:
-        """All that the board ever received, as board and server agree."""
-        return self._stage.fleet.ledger_of_largest().moved_bytes
+    def payload_bytes(self) -> int:
+        """All payload that the board ever received, as board and server agree."""
+        return payload_bytes(self._stage.fleet.ledger_of_largest())
 
     def resident_bytes(self) -> int:
         """Memory that its weights take."""

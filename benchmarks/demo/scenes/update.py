@@ -9,6 +9,7 @@ from nestfleet.v1 import catalog_pb2
 
 from benchmarks.demo.inference import MODEL
 from benchmarks.demo.scenes.stage import Measured, Stage, push
+from benchmarks.demo.views import payload_bytes
 from common.byte_sizes import format_bytes
 
 
@@ -17,7 +18,7 @@ class Updated:
     """What the update moved.
 
     Attributes:
-        wire_bytes: Received by the largest board, metadata and all.
+        wire_bytes: Payload that the largest board received, metadata and all.
         full_bytes: What it would have received without version 1 on its disk.
         changed_blobs, blobs: How many of the version's blobs are new, of how many.
         measured: Level to how well it answers over HTTP.
@@ -39,10 +40,10 @@ def update(stage: Stage, layers: str) -> Updated:
     second = push(stage.operator, fleet.client, 2, display)
     known = {ref.digest for ref in first.manifest.device_refs()}
     wanted = {ref.digest for ref in second.manifest.device_refs()}
-    before_bytes = fleet.ledger_of_largest().moved_bytes
+    before_bytes = payload_bytes(fleet.ledger_of_largest())
     stage.assign(2)
     stage.wait_until_all_run(2)
-    wire_bytes = fleet.ledger_of_largest().moved_bytes - before_bytes
+    wire_bytes = payload_bytes(fleet.ledger_of_largest()) - before_bytes
     full_bytes = whole_bytes(second.version.sizes)
     changed = len(wanted - known)
     display.result(

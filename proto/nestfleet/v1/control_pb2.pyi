@@ -58,7 +58,7 @@ class _PhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Phase.ValueType
     PHASE_FAILED: _Phase.ValueType  # 4
     """The assigned version failed; the one named as proven keeps running."""
     PHASE_WAITING: _Phase.ValueType  # 5
-    """The link or the server is away; the device retries."""
+    """The link or the server is away, or a limit holds transfers back (`hold`); the device goes on by itself."""
 
 class Phase(_Phase, metaclass=_PhaseEnumTypeWrapper): ...
 
@@ -70,7 +70,7 @@ PHASE_PROVING: Phase.ValueType  # 3
 PHASE_FAILED: Phase.ValueType  # 4
 """The assigned version failed; the one named as proven keeps running."""
 PHASE_WAITING: Phase.ValueType  # 5
-"""The link or the server is away; the device retries."""
+"""The link or the server is away, or a limit holds transfers back (`hold`); the device goes on by itself."""
 Global___Phase: _TypeAlias = Phase  # noqa: Y015
 
 class _TransferKind:

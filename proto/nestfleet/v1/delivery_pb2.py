@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bnestfleet/v1/delivery.proto\x12\x0cnestfleet.v1\"a\n\x0c\x45nrolRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x15\n\renrolment_key\x18\x02 \x01(\x0c\x12\x15\n\ragent_version\x18\x03 \x01(\t\x12\x10\n\x08platform\x18\x04 \x01(\t\"M\n\rEnrolResponse\x12\x13\n\x0b\x62roker_host\x18\x01 \x01(\t\x12\x13\n\x0b\x62roker_port\x18\x02 \x01(\r\x12\x12\n\nbroker_tls\x18\x03 \x01(\x08\"$\n\x12GetManifestRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"I\n\x13GetManifestResponse\x12\x15\n\rmanifest_zstd\x18\x01 \x01(\x0c\x12\x1b\n\x13manifest_size_bytes\x18\x02 \x01(\x04\"R\n\x10\x46\x65tchBlobRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x14\n\x0coffset_bytes\x18\x02 \x01(\x04\x12\x18\n\x10\x63hunk_size_bytes\x18\x03 \x01(\r\"7\n\x11\x46\x65tchBlobResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x14\n\x0coffset_bytes\x18\x02 \x01(\x04\"`\n\x11\x46\x65tchBlobsRequest\x12&\n\x04want\x18\x01 \x03(\x0b\x32\x18.nestfleet.v1.WantedBlob\x12\x0e\n\x06\x63\x61ncel\x18\x02 \x03(\x0c\x12\x13\n\x0btaken_bytes\x18\x03 \x01(\x04\"2\n\nWantedBlob\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x14\n\x0coffset_bytes\x18\x02 \x01(\x04\"~\n\x12\x46\x65tchBlobsResponse\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x14\n\x0coffset_bytes\x18\x03 \x01(\x04\x12\x0b\n\x03\x65nd\x18\x04 \x01(\x08\x12\x12\n\nerror_code\x18\x05 \x01(\t\x12\x14\n\x0c\x65rror_detail\x18\x06 \x01(\t\"%\n\x12GetBlobUrlsRequest\x12\x0f\n\x07\x64igests\x18\x01 \x03(\x0c\"?\n\x07\x42lobUrl\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x17\n\x0f\x65xpires_unix_ms\x18\x03 \x01(\x04\":\n\x13GetBlobUrlsResponse\x12#\n\x04urls\x18\x01 \x03(\x0b\x32\x15.nestfleet.v1.BlobUrl\"\x7f\n\x12OfferDeltasRequest\x12\x17\n\x0fmanifest_digest\x18\x01 \x01(\x0c\x12\x1c\n\x14held_manifest_digest\x18\x02 \x01(\x0c\x12\x17\n\x0f\x62lobs_per_block\x18\x03 \x03(\r\x12\x19\n\x11present_per_block\x18\x04 \x03(\r\"c\n\nDeltaOffer\x12\x0f\n\x07\x64igests\x18\x01 \x03(\x0c\x12\x14\n\x0c\x66rom_digests\x18\x02 \x03(\x0c\x12\x14\n\x0c\x64\x65lta_digest\x18\x03 \x01(\x0c\x12\x18\n\x10\x64\x65lta_size_bytes\x18\x04 \x01(\x04\"?\n\x13OfferDeltasResponse\x12(\n\x06offers\x18\x01 \x03(\x0b\x32\x18.nestfleet.v1.DeltaOffer2\xf6\x03\n\x0f\x44\x65liveryService\x12@\n\x05\x45nrol\x12\x1a.nestfleet.v1.EnrolRequest\x1a\x1b.nestfleet.v1.EnrolResponse\x12R\n\x0bGetManifest\x12 .nestfleet.v1.GetManifestRequest\x1a!.nestfleet.v1.GetManifestResponse\x12N\n\tFetchBlob\x12\x1e.nestfleet.v1.FetchBlobRequest\x1a\x1f.nestfleet.v1.FetchBlobResponse0\x01\x12S\n\nFetchBlobs\x12\x1f.nestfleet.v1.FetchBlobsRequest\x1a .nestfleet.v1.FetchBlobsResponse(\x01\x30\x01\x12R\n\x0bGetBlobUrls\x12 .nestfleet.v1.GetBlobUrlsRequest\x1a!.nestfleet.v1.GetBlobUrlsResponse\x12T\n\x0bOfferDeltas\x12 .nestfleet.v1.OfferDeltasRequest\x1a!.nestfleet.v1.OfferDeltasResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bnestfleet/v1/delivery.proto\x12\x0cnestfleet.v1\"a\n\x0c\x45nrolRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x15\n\renrolment_key\x18\x02 \x01(\x0c\x12\x15\n\ragent_version\x18\x03 \x01(\t\x12\x10\n\x08platform\x18\x04 \x01(\t\"M\n\rEnrolResponse\x12\x13\n\x0b\x62roker_host\x18\x01 \x01(\t\x12\x13\n\x0b\x62roker_port\x18\x02 \x01(\r\x12\x12\n\nbroker_tls\x18\x03 \x01(\x08\"$\n\x12GetManifestRequest\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\"I\n\x13GetManifestResponse\x12\x15\n\rmanifest_zstd\x18\x01 \x01(\x0c\x12\x1b\n\x13manifest_size_bytes\x18\x02 \x01(\x04\"`\n\x11\x46\x65tchBlobsRequest\x12&\n\x04want\x18\x01 \x03(\x0b\x32\x18.nestfleet.v1.WantedBlob\x12\x0e\n\x06\x63\x61ncel\x18\x02 \x03(\x0c\x12\x13\n\x0btaken_bytes\x18\x03 \x01(\x04\"2\n\nWantedBlob\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x14\n\x0coffset_bytes\x18\x02 \x01(\x04\"~\n\x12\x46\x65tchBlobsResponse\x12\r\n\x05index\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x14\n\x0coffset_bytes\x18\x03 \x01(\x04\x12\x0b\n\x03\x65nd\x18\x04 \x01(\x08\x12\x12\n\nerror_code\x18\x05 \x01(\t\x12\x14\n\x0c\x65rror_detail\x18\x06 \x01(\t\"%\n\x12GetBlobUrlsRequest\x12\x0f\n\x07\x64igests\x18\x01 \x03(\x0c\"?\n\x07\x42lobUrl\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x17\n\x0f\x65xpires_unix_ms\x18\x03 \x01(\x04\":\n\x13GetBlobUrlsResponse\x12#\n\x04urls\x18\x01 \x03(\x0b\x32\x15.nestfleet.v1.BlobUrl\"\x7f\n\x12OfferDeltasRequest\x12\x17\n\x0fmanifest_digest\x18\x01 \x01(\x0c\x12\x1c\n\x14held_manifest_digest\x18\x02 \x01(\x0c\x12\x17\n\x0f\x62lobs_per_block\x18\x03 \x03(\r\x12\x19\n\x11present_per_block\x18\x04 \x03(\r\"c\n\nDeltaOffer\x12\x0f\n\x07\x64igests\x18\x01 \x03(\x0c\x12\x14\n\x0c\x66rom_digests\x18\x02 \x03(\x0c\x12\x14\n\x0c\x64\x65lta_digest\x18\x03 \x01(\x0c\x12\x18\n\x10\x64\x65lta_size_bytes\x18\x04 \x01(\x04\"?\n\x13OfferDeltasResponse\x12(\n\x06offers\x18\x01 \x03(\x0b\x32\x18.nestfleet.v1.DeltaOffer2\xa6\x03\n\x0f\x44\x65liveryService\x12@\n\x05\x45nrol\x12\x1a.nestfleet.v1.EnrolRequest\x1a\x1b.nestfleet.v1.EnrolResponse\x12R\n\x0bGetManifest\x12 .nestfleet.v1.GetManifestRequest\x1a!.nestfleet.v1.GetManifestResponse\x12S\n\nFetchBlobs\x12\x1f.nestfleet.v1.FetchBlobsRequest\x1a .nestfleet.v1.FetchBlobsResponse(\x01\x30\x01\x12R\n\x0bGetBlobUrls\x12 .nestfleet.v1.GetBlobUrlsRequest\x1a!.nestfleet.v1.GetBlobUrlsResponse\x12T\n\x0bOfferDeltas\x12 .nestfleet.v1.OfferDeltasRequest\x1a!.nestfleet.v1.OfferDeltasResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,28 +39,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETMANIFESTREQUEST']._serialized_end=259
   _globals['_GETMANIFESTRESPONSE']._serialized_start=261
   _globals['_GETMANIFESTRESPONSE']._serialized_end=334
-  _globals['_FETCHBLOBREQUEST']._serialized_start=336
-  _globals['_FETCHBLOBREQUEST']._serialized_end=418
-  _globals['_FETCHBLOBRESPONSE']._serialized_start=420
-  _globals['_FETCHBLOBRESPONSE']._serialized_end=475
-  _globals['_FETCHBLOBSREQUEST']._serialized_start=477
-  _globals['_FETCHBLOBSREQUEST']._serialized_end=573
-  _globals['_WANTEDBLOB']._serialized_start=575
-  _globals['_WANTEDBLOB']._serialized_end=625
-  _globals['_FETCHBLOBSRESPONSE']._serialized_start=627
-  _globals['_FETCHBLOBSRESPONSE']._serialized_end=753
-  _globals['_GETBLOBURLSREQUEST']._serialized_start=755
-  _globals['_GETBLOBURLSREQUEST']._serialized_end=792
-  _globals['_BLOBURL']._serialized_start=794
-  _globals['_BLOBURL']._serialized_end=857
-  _globals['_GETBLOBURLSRESPONSE']._serialized_start=859
-  _globals['_GETBLOBURLSRESPONSE']._serialized_end=917
-  _globals['_OFFERDELTASREQUEST']._serialized_start=919
-  _globals['_OFFERDELTASREQUEST']._serialized_end=1046
-  _globals['_DELTAOFFER']._serialized_start=1048
-  _globals['_DELTAOFFER']._serialized_end=1147
-  _globals['_OFFERDELTASRESPONSE']._serialized_start=1149
-  _globals['_OFFERDELTASRESPONSE']._serialized_end=1212
-  _globals['_DELIVERYSERVICE']._serialized_start=1215
-  _globals['_DELIVERYSERVICE']._serialized_end=1717
+  _globals['_FETCHBLOBSREQUEST']._serialized_start=336
+  _globals['_FETCHBLOBSREQUEST']._serialized_end=432
+  _globals['_WANTEDBLOB']._serialized_start=434
+  _globals['_WANTEDBLOB']._serialized_end=484
+  _globals['_FETCHBLOBSRESPONSE']._serialized_start=486
+  _globals['_FETCHBLOBSRESPONSE']._serialized_end=612
+  _globals['_GETBLOBURLSREQUEST']._serialized_start=614
+  _globals['_GETBLOBURLSREQUEST']._serialized_end=651
+  _globals['_BLOBURL']._serialized_start=653
+  _globals['_BLOBURL']._serialized_end=716
+  _globals['_GETBLOBURLSRESPONSE']._serialized_start=718
+  _globals['_GETBLOBURLSRESPONSE']._serialized_end=776
+  _globals['_OFFERDELTASREQUEST']._serialized_start=778
+  _globals['_OFFERDELTASREQUEST']._serialized_end=905
+  _globals['_DELTAOFFER']._serialized_start=907
+  _globals['_DELTAOFFER']._serialized_end=1006
+  _globals['_OFFERDELTASRESPONSE']._serialized_start=1008
+  _globals['_OFFERDELTASRESPONSE']._serialized_end=1071
+  _globals['_DELIVERYSERVICE']._serialized_start=1074
+  _globals['_DELIVERYSERVICE']._serialized_end=1496
 # @@protoc_insertion_point(module_scope)

@@ -125,59 +125,8 @@ class GetManifestResponse(_message.Message):
 Global___GetManifestResponse: _TypeAlias = GetManifestResponse  # noqa: Y015
 
 @_typing.final
-class FetchBlobRequest(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    DIGEST_FIELD_NUMBER: _builtins.int
-    OFFSET_BYTES_FIELD_NUMBER: _builtins.int
-    CHUNK_SIZE_BYTES_FIELD_NUMBER: _builtins.int
-    digest: _builtins.bytes
-    """SHA-256 of the whole blob, 32 bytes."""
-    offset_bytes: _builtins.int
-    """First byte wanted."""
-    chunk_size_bytes: _builtins.int
-    """Size of a chunk that the device likes; the server keeps it within 256 KiB and 1 MiB. 0: the server's choice."""
-    def __init__(
-        self,
-        *,
-        digest: _builtins.bytes = ...,
-        offset_bytes: _builtins.int = ...,
-        chunk_size_bytes: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk_size_bytes", b"chunk_size_bytes", "digest", b"digest", "offset_bytes", b"offset_bytes"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___FetchBlobRequest: _TypeAlias = FetchBlobRequest  # noqa: Y015
-
-@_typing.final
-class FetchBlobResponse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    DATA_FIELD_NUMBER: _builtins.int
-    OFFSET_BYTES_FIELD_NUMBER: _builtins.int
-    data: _builtins.bytes
-    offset_bytes: _builtins.int
-    """Where `data` starts in the blob."""
-    def __init__(
-        self,
-        *,
-        data: _builtins.bytes = ...,
-        offset_bytes: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "offset_bytes", b"offset_bytes"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___FetchBlobResponse: _TypeAlias = FetchBlobResponse  # noqa: Y015
-
-@_typing.final
 class FetchBlobsRequest(_message.Message):
-    """One of the three. Set by the device."""
+    """Any of the three. Set by the device."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -192,7 +141,9 @@ class FetchBlobsRequest(_message.Message):
 
     @_builtins.property
     def cancel(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Digests that are not wanted any more, 32 bytes each; what is on its way already may still come."""
+        """Digests that are not wanted any more, 32 bytes each; what is on its way already may still come, an end
+        of theirs need not.
+        """
 
     def __init__(
         self,

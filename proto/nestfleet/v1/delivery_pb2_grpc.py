@@ -45,11 +45,6 @@ class DeliveryServiceStub:
                 request_serializer=nestfleet_dot_v1_dot_delivery__pb2.GetManifestRequest.SerializeToString,
                 response_deserializer=nestfleet_dot_v1_dot_delivery__pb2.GetManifestResponse.FromString,
                 _registered_method=True)
-        self.FetchBlob = channel.unary_stream(
-                '/nestfleet.v1.DeliveryService/FetchBlob',
-                request_serializer=nestfleet_dot_v1_dot_delivery__pb2.FetchBlobRequest.SerializeToString,
-                response_deserializer=nestfleet_dot_v1_dot_delivery__pb2.FetchBlobResponse.FromString,
-                _registered_method=True)
         self.FetchBlobs = channel.stream_stream(
                 '/nestfleet.v1.DeliveryService/FetchBlobs',
                 request_serializer=nestfleet_dot_v1_dot_delivery__pb2.FetchBlobsRequest.SerializeToString,
@@ -80,14 +75,6 @@ class DeliveryServiceServicer:
 
     def GetManifest(self, request, context):
         """The manifest with this digest. NOT_FOUND when no version names it.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def FetchBlob(self, request, context):
-        """The bytes of a blob from an offset to its end. NOT_FOUND for an unknown digest, OUT_OF_RANGE for an
-        offset beyond the end; an offset at the end gives an empty stream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -129,11 +116,6 @@ def add_DeliveryServiceServicer_to_server(servicer, server):
                     servicer.GetManifest,
                     request_deserializer=nestfleet_dot_v1_dot_delivery__pb2.GetManifestRequest.FromString,
                     response_serializer=nestfleet_dot_v1_dot_delivery__pb2.GetManifestResponse.SerializeToString,
-            ),
-            'FetchBlob': grpc.unary_stream_rpc_method_handler(
-                    servicer.FetchBlob,
-                    request_deserializer=nestfleet_dot_v1_dot_delivery__pb2.FetchBlobRequest.FromString,
-                    response_serializer=nestfleet_dot_v1_dot_delivery__pb2.FetchBlobResponse.SerializeToString,
             ),
             'FetchBlobs': grpc.stream_stream_rpc_method_handler(
                     servicer.FetchBlobs,
@@ -206,33 +188,6 @@ class DeliveryService:
             '/nestfleet.v1.DeliveryService/GetManifest',
             nestfleet_dot_v1_dot_delivery__pb2.GetManifestRequest.SerializeToString,
             nestfleet_dot_v1_dot_delivery__pb2.GetManifestResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def FetchBlob(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_stream(
-            request,
-            target,
-            '/nestfleet.v1.DeliveryService/FetchBlob',
-            nestfleet_dot_v1_dot_delivery__pb2.FetchBlobRequest.SerializeToString,
-            nestfleet_dot_v1_dot_delivery__pb2.FetchBlobResponse.FromString,
             options,
             channel_credentials,
             insecure,

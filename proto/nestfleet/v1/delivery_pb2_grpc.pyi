@@ -37,10 +37,6 @@ class DeliveryServiceStub:
     """Makes the device known, or recognises it. ALREADY_EXISTS when another key holds the id."""
     GetManifest: _grpc.UnaryUnaryMultiCallable[_delivery_pb2.GetManifestRequest, _delivery_pb2.GetManifestResponse]
     """The manifest with this digest. NOT_FOUND when no version names it."""
-    FetchBlob: _grpc.UnaryStreamMultiCallable[_delivery_pb2.FetchBlobRequest, _delivery_pb2.FetchBlobResponse]
-    """The bytes of a blob from an offset to its end. NOT_FOUND for an unknown digest, OUT_OF_RANGE for an
-    offset beyond the end; an offset at the end gives an empty stream.
-    """
     FetchBlobs: _grpc.StreamStreamMultiCallable[_delivery_pb2.FetchBlobsRequest, _delivery_pb2.FetchBlobsResponse]
     """Many blobs on one stream, in the order in which the device names them. While it runs the device may name
     more, drop what it named, and says what it has taken; the server keeps within a window beyond that.
@@ -62,10 +58,6 @@ class DeliveryServiceAsyncStub(DeliveryServiceStub):
     """Makes the device known, or recognises it. ALREADY_EXISTS when another key holds the id."""
     GetManifest: _aio.UnaryUnaryMultiCallable[_delivery_pb2.GetManifestRequest, _delivery_pb2.GetManifestResponse]  # type: ignore[assignment]
     """The manifest with this digest. NOT_FOUND when no version names it."""
-    FetchBlob: _aio.UnaryStreamMultiCallable[_delivery_pb2.FetchBlobRequest, _delivery_pb2.FetchBlobResponse]  # type: ignore[assignment]
-    """The bytes of a blob from an offset to its end. NOT_FOUND for an unknown digest, OUT_OF_RANGE for an
-    offset beyond the end; an offset at the end gives an empty stream.
-    """
     FetchBlobs: _aio.StreamStreamMultiCallable[_delivery_pb2.FetchBlobsRequest, _delivery_pb2.FetchBlobsResponse]  # type: ignore[assignment]
     """Many blobs on one stream, in the order in which the device names them. While it runs the device may name
     more, drop what it named, and says what it has taken; the server keeps within a window beyond that.
@@ -96,16 +88,6 @@ class DeliveryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_delivery_pb2.GetManifestResponse, _abc.Awaitable[_delivery_pb2.GetManifestResponse]]:
         """The manifest with this digest. NOT_FOUND when no version names it."""
-
-    @_abc_1.abstractmethod
-    def FetchBlob(
-        self,
-        request: _delivery_pb2.FetchBlobRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_abc.Iterator[_delivery_pb2.FetchBlobResponse], _abc.AsyncIterator[_delivery_pb2.FetchBlobResponse]]:
-        """The bytes of a blob from an offset to its end. NOT_FOUND for an unknown digest, OUT_OF_RANGE for an
-        offset beyond the end; an offset at the end gives an empty stream.
-        """
 
     @_abc_1.abstractmethod
     def FetchBlobs(

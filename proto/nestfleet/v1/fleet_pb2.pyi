@@ -186,7 +186,9 @@ class SetLimitsRequest(_message.Message):
     memory_budget_bytes: _builtins.int
     """0: the device's own setting holds."""
     @_builtins.property
-    def transfer(self) -> _control_pb2.TransferLimits: ...
+    def transfer(self) -> _control_pb2.TransferLimits:
+        """Unset: the limits of transfer stay as they are."""
+
     def __init__(
         self,
         *,

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[3]
 MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108  # a kill loses nothing that a disk would keep
 
 
-@pytest.mark.parametrize(("how", "stride"), [("kill", 37), ("error", 11)])
+@pytest.mark.parametrize(("how", "stride"), [("kill", 7), ("error", 3)])
 def test_at_any_point_nothing_is_lost_and_every_byte_is_counted(how: str, stride: int) -> None:
     parent = MEMORY_FOLDER if os.access(MEMORY_FOLDER, os.W_OK) else None
     offset = sum(os.urandom(2))
@@ -33,4 +33,4 @@ def test_at_any_point_nothing_is_lost_and_every_byte_is_counted(how: str, stride
         )
     assert done.returncode == 0, f"stride {stride}, offset {offset}: {done.stderr[-2000:]}"
     points, tried = map(int, done.stdout.split())
-    assert tried >= points // stride > 10
+    assert tried >= points // stride - 1 > 10

@@ -36,7 +36,7 @@ def accounted(running: RunningAgent, board: Board) -> bool:
 
 async def test_a_link_that_breaks_fifty_times_costs_no_byte_twice(board: Board) -> None:
     dice = random.Random(7)  # noqa: S311  # repeatable, no secret
-    board.server.cuts = [dice.randrange(0, 80) for _ in range(50)]
+    board.server.cuts = [dice.randrange(0, 40) for _ in range(50)]
     board.assign(ONE)
     async with board.agent() as running:
         await until(lambda: running.runs(1, 8), seconds=60)

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from nestfleet.v1 import catalog_pb2, catalog_pb2_grpc, fleet_pb2, fleet_pb2_grpc
+from nestfleet.v1 import catalog_pb2, catalog_pb2_grpc, control_pb2, fleet_pb2, fleet_pb2_grpc
 
 from common.blob_codec import decompress
 from common.manifest import Manifest, from_json
@@ -49,9 +49,13 @@ class Fleet:
         ref = catalog_pb2.VersionRef(model="tiny", version=version)
         await self._fleet.Assign(fleet_pb2.AssignRequest(ref=ref, all_devices=True, **more))
 
-    async def limit(self, device_id: str, budget_bytes: int) -> None:
+    async def limit(
+        self, device_id: str, budget_bytes: int, transfer: control_pb2.TransferLimits | None = None
+    ) -> None:
         await self._fleet.SetLimits(
-            fleet_pb2.SetLimitsRequest(device_id=device_id, memory_budget_bytes=budget_bytes)
+            fleet_pb2.SetLimitsRequest(
+                device_id=device_id, memory_budget_bytes=budget_bytes, transfer=transfer
+            )
         )
 
     async def device(self, device_id: str) -> fleet_pb2.Device:
@@ -66,10 +70,13 @@ class Fleet:
         return next((row for row in rows if row.device_id == device_id), fleet_pb2.Savings())
 
     async def agrees(self, agent: AgentProcess, device_id: str) -> bool:
-        """Whether server and device have counted the same bytes."""
-        row, own = await self.savings(device_id), (await agent.status())["ledger"]
+        """Whether server and device have counted the same payload; overhead grows with every report of it."""
+        own = (await agent.status())["ledger"]
+        row, now = await self.savings(device_id), (await agent.status())["ledger"]
         seen = {kind: getattr(row, f"{kind}_bytes") for kind in own}
-        return bool(seen == own and row.moved_bytes == sum(own.values()))
+        assert row.moved_bytes == sum(seen.values())
+        assert seen["overhead"] <= now["overhead"]
+        return bool(payload(seen) == payload(own) and seen["overhead"])
 
 
 @pytest.fixture
@@ -77,6 +84,10 @@ async def fleet(tmp_path: Path) -> AsyncIterator[Fleet]:
     with ExitStack() as stack:
         async with running_server(tmp_path / "server") as server:
             yield Fleet(server, tmp_path, stack)
+
+
+def payload(counts: dict[str, int]) -> dict[str, int]:
+    return {kind: count_bytes for kind, count_bytes in counts.items() if kind != "overhead"}
 
 
 def wire(manifest: Manifest) -> int:
@@ -131,7 +142,8 @@ async def test_a_whole_life(fleet: Fleet) -> None:
     await fleet.limit("kitchen", 0)
     await until(lambda: agent.runs(1, 8))
     assert await fleet.agrees(agent, "kitchen")
-    assert (await fleet.savings("kitchen")).moved_bytes == savings.moved_bytes
+    still = await fleet.savings("kitchen")
+    assert still.moved_bytes - still.overhead_bytes == savings.moved_bytes - savings.overhead_bytes
 
     assert await agent.stop() == 0
     await until(lambda: offline(fleet, "kitchen"))
@@ -139,6 +151,28 @@ async def test_a_whole_life(fleet: Fleet) -> None:
 
 async def offline(fleet: Fleet, device_id: str) -> bool:
     return not await fleet.online(device_id)
+
+
+async def test_a_monthly_budget_holds_back_and_the_operator_reads_why_and_raises_it(fleet: Fleet) -> None:
+    manifest = await fleet.push(1)
+    agent = fleet.start("kitchen", monthly_budget_bytes="200KiB")
+    await until(lambda: fleet.online("kitchen"), seconds=20)
+    await fleet.assign(1)
+
+    async def held() -> bool:
+        return (await fleet.device("kitchen")).state.hold.limit == "monthly_budget"
+
+    await until(held, seconds=20)
+    state = (await fleet.device("kitchen")).state
+    assert 100 << 10 < state.month_bytes <= 200 << 10
+    assert "200.0 KiB are used" in state.hold.detail
+    await fleet.limit("kitchen", 0, control_pb2.TransferLimits(monthly_bytes=1 << 30))
+    await until(lambda: agent.runs(1, 8), seconds=20)
+    await until(lambda: fleet.agrees(agent, "kitchen"))
+    assert not (await fleet.device("kitchen")).state.HasField("hold")
+    savings = await fleet.savings("kitchen")
+    assert savings.base_bytes + savings.shard_bytes == wire(manifest)
+    assert savings.retransmitted_bytes == 0
 
 
 async def test_a_second_agent_with_the_same_id_ends_with_one_clear_line(fleet: Fleet) -> None:
@@ -200,4 +234,5 @@ async def test_a_server_that_comes_back_with_another_broker_is_found_again(tmp_p
             known = {ref.digest for ref in manifest.device_refs()}
             fresh = {ref.digest: ref for block in changed.blocks for ref in block.blobs}
             expected = sum(ref.size_bytes for digest, ref in fresh.items() if digest not in known)
-            assert (await fleet.savings("kitchen")).update_bytes == expected
+            moved = await fleet.savings("kitchen")
+            assert 0 < moved.update_bytes + moved.delta_bytes <= expected

@@ -31,6 +31,8 @@ async def test_first_version_serves_from_its_base_and_rises_level_by_level(board
             "update": 0,
             "metadata": ONE.metadata,
             "retransmitted": 0,
+            "overhead": 0,
+            "delta": 0,
         }
     order = [digest for digest, _ in board.server.streams]
     bases = [block.blobs[0].digest for block in ONE.manifest.blocks]

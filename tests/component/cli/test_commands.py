@@ -177,6 +177,38 @@ async def test_devices_are_assigned_limited_and_forgotten(operator: Operator, sa
     assert "digits:1" in (await operator.run("devices")).out
 
 
+async def test_some_limits_are_set_and_the_others_stay(operator: Operator) -> None:
+    await operator.enrol("board-1")
+    options = (
+        "--bandwidth",
+        "256KiB",
+        "--monthly",
+        "500MiB",
+        "--metered",
+        "base-only",
+        "--quiet",
+        "22:00-06:00",
+    )
+    await operator.run("limits", "board-1", *options, "--memory", "12MiB", "--json")
+    (device,) = (await operator.run("limits", "board-1", "--monthly", "1GiB", "--json")).json["devices"]
+    assert device["memory_budget_bytes"] == 12 << 20
+    assert device["transfer_limits"] == {
+        "bandwidth_bytes_per_second": 256 << 10,
+        "monthly_bytes": 1 << 30,
+        "metered": "base_only",
+        "quiet_hours": "22:00-06:00",
+    }
+    await operator.run("devices", "--budget", "board-1=0")
+    await operator.run("limits", "board-1", "--metered", "own", "--quiet", "none")
+    (device,) = (await operator.run("limits", "board-1", "--json")).json["devices"]
+    assert device["memory_budget_bytes"] == 0
+    assert device["transfer_limits"]["metered"] == "unspecified"
+    assert device["transfer_limits"]["quiet_hours"] == "00:00-00:00"
+    shown = (await operator.run("limits", "board-1")).out
+    assert "1.00 GiB is wanted" in shown
+    assert "has not reported yet" in shown
+
+
 async def test_an_acceptance_test_travels_with_the_version(
     operator: Operator, saved: Path, tmp_path: Path
 ) -> None:
@@ -230,6 +262,8 @@ async def test_a_picture_is_drawn(operator: Operator, tmp_path: Path) -> None:
         (["assign", "nothing", "--all"], "no model nothing"),
         (["devices", "--forget", "nobody"], "no device nobody"),
         (["devices", "--budget", "nobody=1MiB"], "no device nobody"),
+        (["limits", "nobody"], "no device nobody"),
+        (["limits", "nobody", "--monthly", "1MiB"], "no device nobody"),
         (["savings", "--model", "nothing"], "no model nothing"),
         (["push", "net_of_nobody:make", "--name", "a"], "No module 'net_of_nobody'"),
         (["push", "nowhere", "--name", "a"], "neither a folder nor MODULE:FUNCTION"),

@@ -93,13 +93,17 @@ def test_a_bare_status_becomes_the_nearest_error() -> None:
 class EndlessBlob(delivery_pb2_grpc.DeliveryServiceServicer):
     """Streams for ever."""
 
-    def FetchBlob(self, request: Any, context: Any) -> Iterator[delivery_pb2.FetchBlobResponse]:  # noqa: ARG002, N802
+    def FetchBlobs(self, requests: Any, context: Any) -> Iterator[delivery_pb2.FetchBlobsResponse]:  # noqa: ARG002, N802
         while True:
-            yield delivery_pb2.FetchBlobResponse(data=b"x" * 100_000)
+            yield delivery_pb2.FetchBlobsResponse(data=b"x" * 100_000)
 
     def Enrol(self, request: Any, context: Any) -> Any: ...  # noqa: N802
 
     def GetManifest(self, request: Any, context: Any) -> Any: ...  # noqa: N802
+
+    def GetBlobUrls(self, request: Any, context: Any) -> Any: ...  # noqa: N802
+
+    def OfferDeltas(self, request: Any, context: Any) -> Any: ...  # noqa: N802
 
 
 def test_an_endless_blob_is_cut() -> None:

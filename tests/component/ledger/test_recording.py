@@ -9,9 +9,11 @@ import pytest
 from nestfleet.v1 import catalog_pb2, control_pb2
 
 from common.errors import ConfigError, NotFoundError
+from server.ledger.over_time import course
 from server.ledger.picture import draw
 from server.ledger.recording import record, savings
 from server.ledger.savings import Savings
+from server.registry.records import HourRecord
 from server.registry.repository import Registry
 from tests.support.factories import make_version
 
@@ -62,16 +64,34 @@ def test_savings_of_a_model_that_never_was_are_not_found(registry: Registry) -> 
     assert savings(registry, "speech").fleet == Savings()
 
 
-@pytest.mark.parametrize(
-    "row", [Savings(), Savings("", 15 << 20, 12 << 20, 4 << 20, 200, 400, 1 << 28, 62 << 20, 110 << 20)]
-)
-def test_the_picture_is_a_png_of_some_size(tmp_path: Path, row: Savings) -> None:
-    path = tmp_path / "new" / "savings.png"
-    draw(row, path, title="A title")
+def size_of(path: Path) -> tuple[int, int]:
     data = path.read_bytes()
     assert data.startswith(b"\x89PNG\r\n\x1a\n")
-    width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    assert (width, height) == (1380, 660)
+    return int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+
+
+MOVED = Savings("", 15 << 20, 12 << 20, 4 << 20, 200, 400, 1 << 28, 62 << 20, 110 << 20, overhead_bytes=999)
+
+
+@pytest.mark.parametrize("row", [Savings(), MOVED])
+def test_the_picture_is_a_png_of_some_size(tmp_path: Path, row: Savings) -> None:
+    path = tmp_path / "new" / "savings.png"
+    draw(row, path, course(row, [], 5), title="A title")
+    assert size_of(path) == (1380, 660)
+
+
+@pytest.mark.parametrize("hours", [1, 3000])
+def test_the_picture_has_a_second_panel_where_times_are_known(tmp_path: Path, hours: int) -> None:
+    path = tmp_path / "savings.png"
+    records = [HourRecord(number * 3_600_000, "base", 5000) for number in range(hours)]
+    draw(MOVED, path, course(MOVED, records, hours * 3_600_000))
+    assert size_of(path) == (1380, 1230)
+
+
+def test_hours_of_what_was_never_reported_are_none_and_of_reports_some(registry: Registry) -> None:
+    assert registry.moved_hours() == []
+    record(registry, report("digits", 100), 5)
+    assert registry.moved_hours() == [HourRecord(0, "base", 100)]
 
 
 @pytest.mark.parametrize("name", ["savings.docx", "file/savings.png", "folder.png"])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiomqtt
 import grpc
@@ -133,6 +134,49 @@ async def test_limits_are_listed_and_retained(server: RunningServer) -> None:
     assert control_pb2.Limits.FromString(bytes(message.payload)).memory_budget_bytes == 1 << 20
 
 
+async def test_limits_of_transfer_are_listed_and_retained_and_stay_when_none_are_said(
+    server: RunningServer,
+) -> None:
+    transfer = control_pb2.TransferLimits(
+        bandwidth_bytes_per_second=1 << 18,
+        monthly_bytes=1 << 29,
+        metered=control_pb2.METERED_RULE_BASE_ONLY,
+        quiet_hours="22:00-06:00",
+    )
+    await fleet(server).SetLimits(fleet_pb2.SetLimitsRequest(device_id="kitchen", transfer=transfer))
+    request = fleet_pb2.SetLimitsRequest(device_id="kitchen", memory_budget_bytes=9)
+    assert (await fleet(server).SetLimits(request)).device.transfer_limits == transfer
+    assert (await devices(server))["kitchen"].transfer_limits == transfer
+    async with device_link(server) as link:
+        await link.subscribe(topic_for("kitchen", Topic.LIMITS), qos=1)
+
+        async def retained() -> bool:
+            message = await asyncio.wait_for(anext(aiter(link.messages)), 10)
+            limits = control_pb2.Limits.FromString(bytes(message.payload))
+            return limits.transfer == transfer and limits.memory_budget_bytes == 9
+
+        await until(retained)
+
+
+@pytest.mark.parametrize(
+    ("transfer", "why"),
+    [
+        ({"bandwidth_bytes_per_second": 1}, "at least 1024"),
+        ({"monthly_bytes": (1 << 64) - 1}, "no monthly budget"),
+        ({"metered": 99}, "no rule 99"),
+        ({"quiet_hours": "10pm-6am"}, "HH:MM-HH:MM"),
+    ],
+)
+async def test_absurd_limits_are_refused_and_say_what_to_write(
+    server: RunningServer, transfer: dict[str, Any], why: str
+) -> None:
+    limits = control_pb2.TransferLimits(**transfer)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await fleet(server).SetLimits(fleet_pb2.SetLimitsRequest(device_id="kitchen", transfer=limits))
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert why in (caught.value.details() or "")
+
+
 async def test_a_forgotten_id_is_free_again(server: RunningServer) -> None:
     await fleet(server).ForgetDevice(fleet_pb2.ForgetDeviceRequest(device_id="kitchen"))
     assert set(await devices(server)) == {"cellar"}
@@ -177,18 +221,26 @@ async def test_savings_tell_what_devices_reported(server: RunningServer) -> None
         report = control_pb2.LedgerReport(device_id="kitchen", ledger_id="l1")
         report.totals.add(ref=version.ref, kind=control_pb2.TRANSFER_KIND_BASE, level=4, payload_bytes=100)
         report.totals.add(ref=version.ref, kind=control_pb2.TRANSFER_KIND_METADATA, payload_bytes=7)
+        report.totals.add(ref=version.ref, kind=control_pb2.TRANSFER_KIND_OVERHEAD, payload_bytes=3)
         report.reached.add(ref=version.ref, levels=[4])
         topic = topic_for("kitchen", Topic.LEDGER)
         await link.publish(topic, report.SerializeToString(), qos=1, retain=True)
 
         async def counted() -> bool:
             answer = await fleet(server).GetSavings(fleet_pb2.GetSavingsRequest(model="tiny"))
-            return answer.fleet.moved_bytes == 107
+            return answer.fleet.moved_bytes == 110
 
         await until(counted)
     answer = await fleet(server).GetSavings(fleet_pb2.GetSavingsRequest())
     row = next(row for row in answer.devices if row.device_id == "kitchen")
-    assert (row.base_bytes, row.metadata_bytes, row.versions) == (100, 7, 1)
+    assert (row.base_bytes, row.metadata_bytes, row.overhead_bytes, row.versions) == (100, 7, 3, 1)
+    assert {hour.kind: hour.bytes for hour in answer.hours} == {
+        control_pb2.TRANSFER_KIND_BASE: 100,
+        control_pb2.TRANSFER_KIND_METADATA: 7,
+        control_pb2.TRANSFER_KIND_OVERHEAD: 3,
+    }
+    assert len({hour.unix_ms for hour in answer.hours}) <= 2
+    assert all(hour.unix_ms % 3_600_000 == 0 for hour in answer.hours)
     assert row.fp32_bytes == version.sizes.fp32_bytes
     assert row.paper_bytes == version.sizes.paper_high_bytes
     with pytest.raises(grpc.aio.AioRpcError) as caught:

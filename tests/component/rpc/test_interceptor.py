@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -37,16 +38,25 @@ class FailingDelivery(delivery_pb2_grpc.DeliveryServiceServicer):
     async def GetManifest(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
         raise self._error
 
-    async def FetchBlob(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802, ARG002
-        yield delivery_pb2.FetchBlobResponse(data=b"first")
+    async def FetchBlobs(self, requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802, ARG002
+        yield delivery_pb2.FetchBlobsResponse(data=b"first")
+        raise self._error
+
+    async def GetBlobUrls(self, request: Any, context: Any) -> Any:  # noqa: N802, ARG002
+        raise self._error
+
+    async def OfferDeltas(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802, ARG002
+        yield delivery_pb2.OfferDeltasResponse()
         raise self._error
 
 
 @asynccontextmanager
-async def failing_server(error: Exception) -> AsyncIterator[grpc.aio.Channel]:
-    server = grpc.aio.server(interceptors=[ErrorInterceptor()])
+async def failing_server(
+    error: Exception, delivery: type[FailingDelivery] = FailingDelivery, *, write_seconds: float = 60
+) -> AsyncIterator[grpc.aio.Channel]:
+    server = grpc.aio.server(interceptors=[ErrorInterceptor(write_seconds=write_seconds)])
     catalog_pb2_grpc.add_CatalogServiceServicer_to_server(FailingCatalog(error), server)
-    delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(FailingDelivery(error), server)
+    delivery_pb2_grpc.add_DeliveryServiceServicer_to_server(delivery(error), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -67,9 +77,9 @@ async def test_an_error_reaches_the_caller_as_it_is(error: Error) -> None:
 
 async def test_an_error_in_mid_stream_comes_after_what_was_sent() -> None:
     async with failing_server(IntegrityError("flipped")) as channel:
-        call = delivery_pb2_grpc.DeliveryServiceStub(channel).FetchBlob(delivery_pb2.FetchBlobRequest())
+        call = delivery_pb2_grpc.DeliveryServiceStub(channel).FetchBlobs()
         first = await call.read()
-        assert isinstance(first, delivery_pb2.FetchBlobResponse)
+        assert isinstance(first, delivery_pb2.FetchBlobsResponse)
         assert first.data == b"first"
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call.read()
@@ -92,3 +102,28 @@ async def test_a_method_that_is_not_there() -> None:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await method(b"")
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_peer_that_reads_nothing_is_cut() -> None:
+    ended = asyncio.Event()
+
+    class Endless(FailingDelivery):
+        async def FetchBlobs(self, requests: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802, ARG002
+            try:
+                while True:
+                    yield delivery_pb2.FetchBlobsResponse(data=bytes(1 << 20))
+            finally:
+                ended.set()
+
+    async with failing_server(NotFoundError("unused"), Endless, write_seconds=0.3) as channel:
+        call = delivery_pb2_grpc.DeliveryServiceStub(channel).FetchBlobs()
+        assert await call.read() is not grpc.aio.EOF
+        async with asyncio.timeout(10):
+            await ended.wait()
+            with pytest.raises(grpc.aio.AioRpcError):
+                await read_all(call)
+
+
+async def read_all(call: Any) -> None:
+    while await call.read() is not grpc.aio.EOF:
+        pass

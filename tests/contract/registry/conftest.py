@@ -18,15 +18,6 @@ from tests.support import postgres
 _NUMBERS = itertools.count()
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    reason = postgres.unavailable_because()
-    if reason:
-        pytest.skip(reason)
-    with postgres.running() as conninfo:
-        yield conninfo
-
-
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of an empty database."""

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from common.errors import ConflictError, InvalidInputError, NotFoundError
+from common.transfer_limits import NO_LIMITS, MeteredRule, TransferLimits
 from server.registry.repository import Registry
 from tests.support.factories import make_version
 
@@ -135,6 +136,23 @@ def test_limits_are_kept_and_their_generation_rises(fleet: Registry) -> None:
     for absurd in (-1, 1 << 63):
         with pytest.raises(InvalidInputError):
             fleet.set_limits("board-1", absurd)
+
+
+def test_limits_of_transfer_are_kept_until_others_are_said(fleet: Registry) -> None:
+    assert fleet.get_device("board-1").transfer_limits == NO_LIMITS
+    limits = TransferLimits(256 << 10, 500 << 20, MeteredRule.BASE_ONLY, "22:00-06:00")
+    device = fleet.set_limits("board-1", 7, limits)
+    assert (device.transfer_limits, device.limits_generation) == (limits, 1)
+    assert fleet.set_limits("board-1", 8).transfer_limits == limits
+    assert fleet.get_device("board-1").transfer_limits == limits
+    assert fleet.get_device("board-2").transfer_limits == NO_LIMITS
+    for absurd in (TransferLimits(1), TransferLimits(monthly_bytes=-1), TransferLimits(quiet_hours="late")):
+        with pytest.raises(InvalidInputError):
+            fleet.set_limits("board-1", 9, absurd)
+    assert fleet.get_device("board-1").limits_generation == 2
+    fleet.forget_device("board-1")
+    fleet.enrol("board-1", "another key", "0.1.0", "linux", 7000)
+    assert fleet.get_device("board-1").transfer_limits == NO_LIMITS
 
 
 def test_a_state_is_kept_and_a_repeated_one_is_no_sign_of_life(fleet: Registry) -> None:

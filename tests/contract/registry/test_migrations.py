@@ -8,11 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Integer, inspect
 
 from common.errors import ConfigError, LinkError
+from common.transfer_limits import NO_LIMITS
 from server.registry import migrate as migration
 from server.registry.database import open_engine
 from server.registry.repository import Registry
@@ -49,11 +51,26 @@ def test_migrating_again_keeps_what_is_there(database_url: str) -> None:
     registry.close()
 
 
+def test_a_device_from_before_limits_of_transfer_has_none(database_url: str) -> None:
+    with migration._locked(database_url) as connection:
+        command.upgrade(migration._config(connection), "2026_11_23_2230")
+        connection.exec_driver_sql(
+            "INSERT INTO devices (device_id, key_sha256, agent_version, platform, enrolled_unix_ms,"
+            " last_seen_unix_ms, online, session_id, max_level, allow_older, assignment_generation,"
+            " issued_unix_ms, memory_budget_bytes, limits_generation)"
+            " VALUES ('board-1', 'key', '', '', 1, 1, false, '', 0, false, 0, 0, 7, 1)"
+        )
+    registry = Registry.open(database_url)
+    device = registry.get_device("board-1")
+    assert (device.memory_budget_bytes, device.transfer_limits) == (7, NO_LIMITS)
+    registry.close()
+
+
 def test_servers_that_start_at_once_wait_for_each_other(database_url: str) -> None:
-    command = [sys.executable, "-m", "server.registry.migrate", "--url", database_url]
+    migrating = [sys.executable, "-m", "server.registry.migrate", "--url", database_url]
     with ThreadPoolExecutor(2) as pool:
         runs = pool.map(
-            lambda _: subprocess.run(command, capture_output=True, text=True, timeout=60, check=False),
+            lambda _: subprocess.run(migrating, capture_output=True, text=True, timeout=60, check=False),
             range(2),
         )
         assert [(run.returncode, run.stderr) for run in runs] == [(0, "")] * 2

@@ -117,6 +117,9 @@ def test_a_deleted_version_names_no_blob_but_keeps_its_sizes(registry: Registry)
         True,
     ]
     assert registry.named_blobs() == {blob_ref(name).digest for name in ("a", "x", "y", "graph", "self-test")}
+    asked = [blob_ref(name).digest for name in "abcxy"]
+    assert registry.named_among(asked) == {digest for digest in asked if registry.names_blob(digest)}
+    assert registry.named_among([]) == frozenset()
     with pytest.raises(NotFoundError):
         registry.get_manifest(first.manifest_digest)
     assert registry.sizes() == {("digits", 1): sizes(), ("digits", 2): sizes(2)}

@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.manifest import Manifest
-from device_agent.residency.policy import target_levels, total_bytes
+from device_agent.residency.policy import lowest_level, target_levels, total_bytes
 from device_agent.store.ledger import Kind
 from device_agent.store.records import AgentRecord, Failure, Goal, Installed, Release
+from device_agent.update.allowance import EVERYTHING, Allowance, Limit, TransferHold
 from device_agent.update.fetch_plan import has_base, missing_blobs, wanted_blobs
 from device_agent.update.machine import (
     Activate,
@@ -23,6 +24,7 @@ from device_agent.update.machine import (
     Running,
     Situation,
     Step,
+    Withheld,
     next_step,
 )
 from tests.support.fleet import TestVersion, make_version
@@ -37,6 +39,9 @@ VERSIONS = [
 MIXED = VERSIONS[3]
 MOST_STEPS = 40
 KEY = "ab" * 32
+HOLD = TransferHold(Limit.METERED, "told to")
+NOTHING = Allowance(hold=HOLD)
+BASES_ONLY = Allowance(shard_hold=HOLD)
 
 
 class World:
@@ -48,6 +53,7 @@ class World:
         self.blobs, self.manifests = blobs, manifests
         self.given_up: frozenset[str] = frozenset()
         self.budget_bytes = budget_bytes
+        self.allowance = EVERYTHING
         self.steps: list[Step] = []
 
     def manifest(self, release: Release) -> Manifest | None:
@@ -62,13 +68,14 @@ class World:
             self.blobs.__contains__,
             self.given_up,
             self.budget_bytes,
+            self.allowance,
         )
 
     def play(self) -> None:
         for _ in range(MOST_STEPS):
             step = next_step(self.situation())
             self.steps.append(step)
-            if isinstance(step, Hold):
+            if isinstance(step, Hold | Withheld):
                 return
             self.do(step)
         raise AssertionError(f"no end: {[type(step).__name__ for step in self.steps]}")
@@ -79,6 +86,9 @@ class World:
                 assert step.release.manifest_digest not in self.manifests
                 self.manifests.add(step.release.manifest_digest)
             case FetchBlobs():
+                assert self.allowance.hold is None
+                if self.allowance.shard_hold is not None:
+                    assert step.stage == step.manifest.base_levels()
                 missing = missing_blobs(step.manifest, step.stage, self.blobs.__contains__)
                 assert missing, "a fetch of nothing"
                 assert not {item.digest for item, _ in missing} & self.given_up
@@ -99,7 +109,7 @@ class World:
             case Refuse():
                 failure = Failure(step.goal.generation, step.goal.release, "conflict", "older")
                 self.record = replace(self.record, failure=failure)
-            case Hold():
+            case Hold() | Withheld():
                 pass
 
 
@@ -136,6 +146,59 @@ def test_from_anywhere_the_goal_is_reached_and_then_nothing_is_left_to_do(
     assert world.running.installed.release == final.release
     target = target_levels(world.running.manifest, budget_bytes=world.budget_bytes, max_level=final.max_level)
     assert world.running.levels == target
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    versions,
+    budgets,
+    st.sets(st.sampled_from(sorted({digest for version in VERSIONS for digest in version.blobs}))),
+    st.lists(st.tuples(versions, budgets, st.sampled_from([EVERYTHING, BASES_ONLY, NOTHING])), max_size=5),
+)
+def test_whatever_is_held_back_meanwhile_the_goal_is_reached_when_the_hold_ends(
+    version: TestVersion,
+    budget_bytes: int,
+    blobs: set[str],
+    later: list[tuple[TestVersion, int, Allowance]],
+) -> None:
+    world = World(Goal(1, version.release, allow_older=True), budget_bytes, blobs, set())
+    for next_version, next_budget, allowed in later:
+        world.play()
+        lowest = _lowest(world)
+        world.record = replace(world.record, goal=Goal(1, next_version.release, allow_older=True))
+        world.allowance = allowed
+        world.steps.clear()
+        world.play()
+        if isinstance(world.steps[-1], Withheld):
+            assert _lowest(world) >= lowest, "what is held back lowers no level"
+        world.budget_bytes = next_budget
+    world.allowance = EVERYTHING
+    world.play()
+    final = world.record.goal
+    assert final is not None
+    assert world.running is not None
+    assert world.running.installed.release == final.release
+    assert world.running.levels == target_levels(world.running.manifest, budget_bytes=world.budget_bytes)
+    assert isinstance(next_step(world.situation()), Hold)
+
+
+def _lowest(world: World) -> int:
+    return lowest_level(world.running.manifest, world.running.levels) if world.running else 0
+
+
+def test_over_a_metered_link_a_first_version_runs_at_its_base_and_a_manifest_comes_whatever_holds() -> None:
+    version = VERSIONS[0]
+    world = World(Goal(1, version.release), 6000, set(), set())
+    world.allowance = NOTHING
+    world.play()
+    assert [type(step) for step in world.steps] == [FetchManifest, Withheld]
+    world.allowance = BASES_ONLY
+    world.play()
+    assert world.running is not None
+    assert set(world.running.levels) == {4}
+    assert world.steps[-1] == Withheld(HOLD)
+    world.budget_bytes = 1
+    assert not isinstance(next_step(world.situation()), Withheld), "nothing is missing any more"
 
 
 def test_an_older_version_is_refused_and_what_runs_stays() -> None:

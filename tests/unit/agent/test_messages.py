@@ -7,6 +7,7 @@ from nestfleet.v1 import catalog_pb2, control_pb2
 
 from common.channel import MAX_MANIFEST_BYTES
 from common.errors import InvalidInputError
+from common.transfer_limits import NO_LIMITS, MeteredRule, TransferLimits
 from device_agent.link.messages import MAX_PAYLOAD_BYTES, read_goal, read_limits
 from device_agent.store.records import Goal, Release
 
@@ -54,11 +55,39 @@ def test_a_goal_that_does_not_fit_is_refused(changes: dict[str, object]) -> None
 
 def test_limits() -> None:
     message = control_pb2.Limits(device_id="board", generation=2, memory_budget_bytes=5)
-    assert read_limits(message.SerializeToString(), "board") == (2, 5)
-    assert read_limits(b"", "board") == (0, 0)
+    assert read_limits(message.SerializeToString(), "board") == (2, 5, NO_LIMITS)
+    assert read_limits(b"", "board") == (0, 0, NO_LIMITS)
     with pytest.raises(InvalidInputError):
         read_limits(message.SerializeToString(), "other")
     message.memory_budget_bytes = (1 << 64) - 1
+    with pytest.raises(InvalidInputError):
+        read_limits(message.SerializeToString(), "board")
+
+
+def test_limits_of_transfer() -> None:
+    transfer = control_pb2.TransferLimits(
+        bandwidth_bytes_per_second=4096,
+        monthly_bytes=7,
+        metered=control_pb2.METERED_RULE_BASE_ONLY,
+        quiet_hours="22:00-06:00",
+    )
+    message = control_pb2.Limits(device_id="board", generation=1, transfer=transfer)
+    wanted = TransferLimits(4096, 7, MeteredRule.BASE_ONLY, "22:00-06:00")
+    assert read_limits(message.SerializeToString(), "board") == (1, 0, wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("bandwidth_bytes_per_second", 9),
+        ("monthly_bytes", (1 << 64) - 1),
+        ("metered", 77),
+        ("quiet_hours", "9-5"),
+    ],
+)
+def test_limits_of_transfer_that_are_absurd_are_refused(name: str, value: object) -> None:
+    message = control_pb2.Limits(device_id="board", generation=1)
+    setattr(message.transfer, name, value)
     with pytest.raises(InvalidInputError):
         read_limits(message.SerializeToString(), "board")
 

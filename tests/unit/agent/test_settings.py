@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from common.errors import ConfigError
+from common.transfer_limits import MeteredRule
 from device_agent.settings import NAMES, Settings, load_settings
+from device_agent.update.metered import Metered
 
 
 def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path) -> None:
@@ -35,8 +37,14 @@ def test_every_setting_can_be_read() -> None:
         "budget_file": "/tmp/budget",  # noqa: S108
         "broker_url": "mqtt://host",
         "download_limit_bytes_per_second": "64KiB",
+        "monthly_budget_bytes": "500 MiB",
+        "metered": "yes",
+        "metered_file": "metered",
+        "metered_rule": "base-only",
+        "quiet_hours": "22:00-06:00",
         "disk_reserve_bytes": 0,
         "threads": 2,
+        "signed_urls": "no",
         "ready_file": "ready.json",
         "heartbeat_seconds": 0.5,
         "log_level": "debug",
@@ -46,6 +54,9 @@ def test_every_setting_can_be_read() -> None:
     assert settings.reserve_bytes == 1536
     assert settings.ready_file == Path.cwd() / "ready.json"
     assert settings.heartbeat_seconds == 0.5
+    assert settings.signed_urls is False
+    assert settings.metered is Metered.YES
+    assert settings.metered_rule is MeteredRule.BASE_ONLY
 
 
 @pytest.mark.parametrize(
@@ -64,6 +75,13 @@ def test_every_setting_can_be_read() -> None:
         ("broker_url", "http://x"),
         ("log_level", "loud"),
         ("store_dir", 7),
+        ("signed_urls", "maybe"),
+        ("monthly_budget_bytes", "5 MB"),
+        ("metered", "maybe"),
+        ("metered", []),
+        ("metered_rule", "some"),
+        ("quiet_hours", "22-6"),
+        ("quiet_hours", "06:00-06:00"),
     ],
 )
 def test_a_wrong_value_is_named(name: str, value: object) -> None:

@@ -24,9 +24,9 @@ RELEASE = Release("net", 1, "a" * 64, 1)
 def _stored(root: Path) -> tuple[Store, Manifest]:
     store, sound = Store.open(root, "kitchen"), manifest("net", 1, contents=CONTENTS)
     for ref, content in zip(sound.blocks[0].blobs, CONTENTS, strict=True):
-        store.expect(RELEASE, Item(ref.digest, Kind.BASE, 4, ref.size_bytes))
+        store.expect(RELEASE, [Item(ref.digest, Kind.BASE, 4, ref.size_bytes)])
         store.append(ref.digest, content.encode())
-        store.finish(ref)
+        store.finish([ref])
     return store, sound
 
 

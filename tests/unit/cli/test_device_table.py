@@ -39,6 +39,14 @@ def test_what_runs_and_what_is_wanted_stand_beside_each_other(capsys: pytest.Cap
         assert cell in row
 
 
+def test_a_hold_is_told_in_its_row_and_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    hold = control_pb2.TransferHold(limit="quiet_hours", detail="It is quiet.", until_unix_ms=NOW_MS)
+    state = control_pb2.DeviceState(phase=control_pb2.PHASE_WAITING, hold=hold)
+    lines = shown(capsys, fleet_pb2.Device(device_id="board-1", state=state)).splitlines()
+    assert any("held: quiet_hours" in line for line in lines[:-1])
+    assert lines[-1] == "board-1: held back by quiet_hours until 2023-11-14 22:13: It is quiet."
+
+
 def test_a_fault_is_told_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     fault = control_pb2.Fault(code="self_test_failed", detail="Labels miss.", ref=ref(3))
     state = control_pb2.DeviceState(phase=control_pb2.PHASE_FAILED, fault=fault)

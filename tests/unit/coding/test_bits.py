@@ -28,14 +28,14 @@ def test_bits_cost_little_more_than_their_entropy(odds: float) -> None:
     count = 1 << 20
     bits = (rng.random(count) < odds).astype(np.uint8)
     context = rng.integers(0, 4, count).astype(np.uint8)
-    bits ^= context & 1  # odd contexts are as sure of the other value
+    bits ^= context & np.uint8(1)  # odd contexts are as sure of the other value
     entropy = -(odds * np.log2(odds) + (1 - odds) * np.log2(1 - odds))
     assert 8 * len(encode_bits(bits, context, 4)) / count < 1.04 * entropy + 0.002
 
 
 def test_a_certain_context_costs_four_bits() -> None:
     context = np.arange(100_000, dtype=np.uint32).astype(np.uint8)
-    assert len(encode_bits(context >> 7, context, 256)) == 128
+    assert len(encode_bits(context >> np.uint8(7), context, 256)) == 128
 
 
 @given(position=st.integers(0, 10**6), value=st.integers(0, 255), cut=st.integers(0, 300))

@@ -48,7 +48,7 @@ def test_noise_stays_packed_bits() -> None:
 
 def test_a_carry_that_the_low_bits_tell_costs_almost_nothing() -> None:
     low = np.random.default_rng(0).integers(0, 16, 1 << 16).astype(np.uint8)
-    form, coded = encode_values(low | ((low > 8).astype(np.uint8) << 4), 5, 1)
+    form, coded = encode_values(low | ((low > 8).astype(np.uint8) << np.uint8(4)), 5, 1)
     assert form is Form.CARRIED
     assert len(coded) == low.size // 2 + 8
 

@@ -7,8 +7,8 @@ from nestfleet.v1 import catalog_pb2, control_pb2
 
 from common.errors import InvalidInputError
 from server.ledger import messages
-from server.ledger.savings import Savings
-from server.registry.records import ReachedRecord, TransferRecord
+from server.ledger.savings import Kind, Savings
+from server.registry.records import HourRecord, ReachedRecord, TransferRecord
 
 
 def report(**changes: object) -> control_pb2.LedgerReport:
@@ -31,7 +31,7 @@ def total(**changes: object) -> control_pb2.TransferTotal:
 def test_every_kind_has_a_name() -> None:
     kinds = [kind for kind in control_pb2.TransferKind.values() if kind]
     named = messages.totals(report(totals=[total(kind=kind) for kind in kinds]))
-    assert [item.kind for item in named] == ["base", "shard", "update", "metadata", "retransmitted"]
+    assert [item.kind for item in named] == list(Kind)
 
 
 def test_a_total_becomes_a_record() -> None:
@@ -88,7 +88,16 @@ def test_a_report_that_cannot_be_one_is_refused(changes: dict[str, object]) -> N
 
 
 def test_savings_survive_the_wire() -> None:
-    row = Savings("board-1", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10)
+    row = Savings("board-1", 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, overhead_bytes=100, delta_bytes=1000)
     message = messages.savings_message(row)
-    assert message.moved_bytes == 15
+    assert message.moved_bytes == 1115
     assert messages.savings_from_message(message) == row
+
+
+def test_hours_survive_the_wire_and_unknown_kinds_do_not() -> None:
+    hours = [HourRecord(3_600_000 * number, kind, 1 << 40) for number, kind in enumerate(Kind)]
+    sent = messages.hour_messages([*hours, HourRecord(0, "later", 5)])
+    assert messages.hours_from_messages(sent) == hours
+    sent[0].kind = 77  # type: ignore[assignment]
+    sent[1].unix_ms = (1 << 64) - 1
+    assert messages.hours_from_messages(sent) == hours[2:]

@@ -27,10 +27,11 @@ def test_nothing_reported_is_an_empty_comparison() -> None:
 
 
 def test_kinds_are_counted_apart_and_together() -> None:
-    amounts = dict(zip(Kind, (1, 20, 300, 4000, 50000), strict=True))
+    amounts = dict(zip(Kind, (1, 20, 300, 4000, 50_000, 600_000, 7_000_000), strict=True))
     row = compare([moved(kind, amount) for kind, amount in amounts.items()], [], SIZES).fleet
     assert (row.base_bytes, row.shard_bytes, row.update_bytes) == (1, 20, 300)
-    assert (row.metadata_bytes, row.retransmitted_bytes, row.moved_bytes) == (4000, 50000, 54321)
+    assert (row.metadata_bytes, row.retransmitted_bytes, row.overhead_bytes) == (4000, 50_000, 600_000)
+    assert (row.delta_bytes, row.moved_bytes) == (7_000_000, 7_654_321)
 
 
 def test_a_kind_that_is_none_counts_nothing() -> None:

@@ -17,15 +17,18 @@ from benchmarks.update.patch import patch_from
 from benchmarks.update.row import Row
 
 
-def test_a_quick_run_writes_a_row_that_adds_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_quick_run_writes_a_row_that_adds_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "out" / "update.json"
-    monkeypatch.setattr(sys, "argv", ["update", "--quick", "--json", str(file)])
+    monkeypatch.setattr(sys, "argv", ["update", "--quick", "--fidelity", "--json", str(file)])
     assert main() == 0
     (row,) = json.loads(file.read_text())
     assert set(row) == {field.name for field in fields(Row)}
     assert 0 < row["entropy_bytes"] < row["delta_bytes"] < row["patch_from_bytes"]
     assert row["delta_bytes"] < row["changed_blobs_bytes"] <= row["full_bytes"]
     assert 0 < row["base_delta_bytes"] < row["delta_bytes"]
+    assert "scales kept" in capsys.readouterr().out
 
 
 def test_entropy_is_that_of_the_frequencies() -> None:

@@ -1,0 +1,1 @@
+"""Links that are slow or break; benchmarks and tests share them."""

@@ -1,0 +1,128 @@
+"""What becomes of a step that failed: who is to blame, what is given up, and when it is worth another try."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from common.errors import CapacityError, ConflictError, Error
+from device_agent.link.backoff import Backoff
+from device_agent.store.failures import DiskError
+from device_agent.store.records import Failure, Release
+from device_agent.store.store import Store
+from device_agent.update.activation import Activation
+from device_agent.update.allowance import Limit, TransferHold
+from device_agent.update.fetch_plan import missing_blobs
+from device_agent.update.keeper import Keeper
+from device_agent.update.machine import Activate, FetchBlobs, FetchManifest, Refuse, Step
+from device_agent.update.progress import Phase, Progress, fault_of
+
+_FIRST_SECONDS: Final = 15.0
+_LONGEST_SECONDS: Final = 600.0
+_AT_ONCE: Final = 0.0
+_log = logging.getLogger(__name__)
+
+
+class Faults:
+    """Decides after a failure; what runs keeps running in every case.
+
+    Args:
+        store: What is on disk.
+        keeper: What is in memory.
+        activation: Makes room.
+        progress: What people see.
+
+    Attributes:
+        given_up: Blobs, and manifests, that are not asked for again until something changes.
+        room: Waits while disk or memory do not suffice.
+    """
+
+    def __init__(self, store: Store, keeper: Keeper, activation: Activation, progress: Progress) -> None:
+        self._store = store
+        self._keeper = keeper
+        self._activation = activation
+        self._progress = progress
+        self.given_up: frozenset[str] = frozenset()
+        self.room = Backoff(first_seconds=_FIRST_SECONDS, longest_seconds=_LONGEST_SECONDS)
+
+    def forgive(self) -> None:
+        """Something has changed: what was given up is worth another try."""
+        self.given_up = frozenset()
+        self._keeper.highest_level = 0
+        running = self._keeper.running
+        if running is not None:
+            self._keeper.forget_tests_above(min(running.levels, default=0))
+
+    def all_well(self) -> None:
+        """A step succeeded: no fault is left, unless something has been given up."""
+        if not self.given_up and not self._keeper.highest_level:
+            self._progress.clear()
+
+    async def refuse(self, step: Refuse) -> float:
+        """The goal is older than what has been proven; how long to wait before the next step."""
+        error = ConflictError(
+            f"{step.goal.release} is older than version {step.newest}, which has been proven here.",
+            advice="Assign it with --allow-older to go back.",
+        )
+        return await self.fail(step.goal.release, error)
+
+    async def fail(self, release: Release, error: Error) -> float:
+        """The goal is not tried again until the server states another; how long to wait."""
+        _log.error("%s is not taken: %s", release, error)
+        goal = self._store.state.record.goal
+        if goal is None or goal.release != release:
+            self.given_up |= {release.manifest_digest}
+            self._progress.blame(release, error)
+            return _AT_ONCE
+        fault = fault_of(release, error)
+        failure = Failure(goal.generation, release, fault.code, fault.detail)
+        await self._store.state.change(failure=failure)
+        self._progress.clear()
+        return _AT_ONCE
+
+    async def cannot_have(self, step: FetchBlobs, error: Error) -> float:
+        """A blob cannot be had: an update fails by it, what runs does without; how long to wait."""
+        if step.update:
+            return await self.fail(step.release, error)
+        missing = missing_blobs(step.manifest, step.stage, self._store.blobs.has)
+        self.given_up |= {item.digest for item, _ in missing}
+        self._progress.blame(step.release, error)
+        return _AT_ONCE
+
+    async def short_of_room(self, step: Step, error: CapacityError) -> float:
+        """Old things go first, the way back last; then wait for room: how long."""
+        running = self._keeper.running
+        release = _release_of(step) or (running.installed.release if running else None)
+        if isinstance(step, FetchBlobs) and await self._made_room(step):
+            return _AT_ONCE
+        _log.error("%s", error)
+        if release is not None:
+            self._progress.blame(release, error)
+        self.disk_refuses(error)
+        self._progress.enter(Phase.FAILED)
+        return self.room.next_seconds()
+
+    def disk_refuses(self, error: CapacityError) -> None:
+        """Where it is the disk that does not suffice, transfers are held back by it."""
+        if isinstance(error, DiskError) or error.needed_bytes:
+            self._progress.hold_back(TransferHold(Limit.DISK, str(error)))
+
+    async def _made_room(self, step: FetchBlobs) -> bool:
+        try:
+            if await self._activation.tidy():
+                return True
+            return step.update and await self._activation.tidy(keep_previous=False) > 0
+        except CapacityError as error:
+            _log.warning("Tidying up fails: %s", error)
+            return False
+
+
+def _release_of(step: Step) -> Release | None:
+    match step:
+        case FetchManifest() | FetchBlobs():
+            return step.release
+        case Activate():
+            return step.installed.release
+        case Refuse():
+            return step.goal.release
+    return None
