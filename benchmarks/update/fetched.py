@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from benchmarks.update.version import Version
-from common.delta import comparable, encode_delta, spans
-from common.manifest import BlobRef, Block, to_json
+from common.block_pairs import pair_blocks
+from common.delta import encode_delta, spans
+from common.manifest import BlobRef, to_json
+from server.delivery.delta_maker import LEAST_SAVING
 from server.delivery.fetch import manifest_frame
 
 
 def delta_bytes(held: Version, wanted: Version, count: int | None = None) -> int:
-    """Deltas, and blobs in full where those are smaller or blocks differ in more than values.
+    """Deltas where the server would offer them, else blobs in full.
 
     Args:
         held: What the device has.
@@ -19,21 +19,21 @@ def delta_bytes(held: Version, wanted: Version, count: int | None = None) -> int
         count: How many blobs of each block it has and fetches; None: all.
     """
     present = {ref.digest for block in held.manifest.blocks for ref in block.blobs[:count]}
-    levels = held.manifest.levels, wanted.manifest.levels
+    pairs = pair_blocks(wanted.manifest, held.manifest)
     total = 0
-    for before, block in _paired(held, wanted):
+    for index, block in enumerate(wanted.manifest.blocks):
         refs = block.blobs[:count]
-        if all(ref.digest in present for ref in refs):
-            continue
-        if before is None or not comparable(before, block, *levels):
+        first = next((at for at, ref in enumerate(refs) if ref.digest not in present), len(refs))
+        if index not in pairs:
             total += _missing_bytes(refs, present)
-            continue
-        first = next(index for index, ref in enumerate(refs) if ref.digest not in present)
-        old, new = held.contents(before, count), wanted.contents(block, count)
-        for span in spans(block, wanted.manifest.levels, first, len(refs)):
-            delta = encode_delta(old[: span.last + 1], new[: span.last + 1], span)
-            missing_bytes = _missing_bytes([refs[index] for index in span.indices], present)
-            total += missing_bytes if delta is None else min(len(delta), missing_bytes)
+        elif first < len(refs):
+            old = held.contents(held.manifest.blocks[pairs[index]], count)
+            new = wanted.contents(block, count)
+            for span in spans(block, wanted.manifest.levels, first, len(refs)):
+                delta = encode_delta(old[: span.last + 1], new[: span.last + 1], span)
+                missing_bytes = _missing_bytes([refs[at] for at in span.indices], present)
+                saves = delta is not None and len(delta) <= (1 - LEAST_SAVING) * missing_bytes
+                total += len(delta) if delta is not None and saves else missing_bytes
         present.update(ref.digest for ref in refs)
     return total
 
@@ -54,12 +54,6 @@ def metadata_bytes(held: Version, wanted: Version) -> int:
     had = {held.manifest.graph.digest, held.manifest.self_test.digest}
     refs = [wanted.manifest.graph, wanted.manifest.self_test]
     return len(manifest_frame(to_json(wanted.manifest))) + _missing_bytes(refs, had)
-
-
-def _paired(held: Version, wanted: Version) -> Iterator[tuple[Block | None, Block]]:
-    """Each wanted block with the one in its place."""
-    places = dict(enumerate(held.manifest.blocks))
-    return ((places.get(index), block) for index, block in enumerate(wanted.manifest.blocks))
 
 
 def _missing_bytes(refs: list[BlobRef] | tuple[BlobRef, ...], present: set[str]) -> int:

@@ -11,7 +11,7 @@ class Row:
 
     Attributes:
         pair: Model, and what happened to its weights.
-        delta_bytes: What it fetches of weights: deltas, and blobs in full where those are smaller.
+        delta_bytes: What it fetches of weights: deltas, and blobs in full where those save too little.
         entropy_bytes: Order-0 entropy, tensor by tensor, of how the full-bit codes differ.
         float_bytes: Floats that changed, as they are.
         metadata_bytes: Manifest, self-test, and the graph where it changed; also fetched.
