@@ -19,6 +19,7 @@ from server.cli.push_options import (
     CalibrationFile,
     EvaluationFile,
     FirstLast,
+    Fresh,
     Levels,
     MinAgreement,
     MinFidelity,
@@ -56,6 +57,7 @@ def push(
     min_fidelity: MinFidelity = 0.0,
     acceptance: AcceptanceFile = None,
     min_agreement: MinAgreement = 0.0,
+    fresh: Fresh = False,
     block_size: Annotated[
         str, typer.Option(metavar="SIZE", help="Largest blob, e.g. 512KiB; 0: the server's choice.")
     ] = "0",
@@ -77,13 +79,14 @@ def push(
         first_last=first_last,
         budget_bytes=parse_bytes(budget_bytes),
         min_fidelity=min_fidelity,
+        fresh=fresh,
     )
     with PushProgress() as progress:
         version = _publish(source, publication, server, progress)
     if as_json:
         print_json(plain(version))
     else:
-        _print_version(version)
+        _print_version(version, progress.kept_scales)
 
 
 def export(
@@ -124,7 +127,7 @@ def _publish(
     )
 
 
-def _print_version(version: catalog_pb2.Version) -> None:
+def _print_version(version: catalog_pb2.Version, kept_scales: tuple[int, int] | None) -> None:
     sizes, name = version.sizes, version_name(version.ref)
     full_bytes = sizes.base_bytes + sum(shard.size_bytes for shard in sizes.shards)
     print_line(
@@ -132,4 +135,7 @@ def _print_version(version: catalog_pb2.Version) -> None:
         f"in full {format_bytes(full_bytes)} (INT8 {format_bytes(sizes.int8_bytes)}, "
         f"FP32 {format_bytes(sizes.fp32_bytes)})."
     )
+    if kept_scales:
+        kept, rows = kept_scales
+        print_line(f"{kept} of {rows} rows keep the scales of the version before (--fresh makes all anew).")
     print_line(f"Assign it: nestfleet assign {name} --all")

@@ -65,6 +65,14 @@ MinFidelity: TypeAlias = Annotated[
         min=0.0, max=1.0, help="Least mean cosine to the floats' outputs at the lowest level; else refused."
     ),
 ]
+Fresh: TypeAlias = Annotated[
+    bool,
+    typer.Option(
+        "--fresh",
+        help="Make all scales anew; else those of the newest version stay where that costs no fidelity, "
+        "so that updates are small.",
+    ),
+]
 
 
 def parse_levels(text: str) -> tuple[int, ...]:

@@ -18,18 +18,24 @@ _TITLES: Final = {
     "ranges": "Observe activations",
     "self-test": "Compute the self-test",
     "fidelity": "Measure the fidelity",
+    "scales": "Keep scales",
     "store": "Store the blobs",
 }
 
 
 class PushProgress:
-    """A progress callback that draws; a context, so that the terminal is whole again after an error."""
+    """A progress callback that draws; a context, so that the terminal is whole again after an error.
+
+    Attributes:
+        kept_scales: How many rows kept the scales of the version before, of how many; None: there is none.
+    """
 
     def __init__(self) -> None:
         self._console = notices()
         self._live = self._console.is_terminal
         self._tasks: dict[str, TaskID] = {}
         self._newest = ""
+        self.kept_scales: tuple[int, int] | None = None
         self._progress = Progress(
             SpinnerColumn(finished_text="[green]✓"),
             TextColumn("{task.description:<22}"),
@@ -53,6 +59,8 @@ class PushProgress:
 
     def __call__(self, step: str, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` of a step is done; the steps before it are done whole."""
+        if step == "scales":
+            self.kept_scales = (done, total)
         if step != self._newest:
             self._finish(self._newest)
             self._newest = step

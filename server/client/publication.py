@@ -72,6 +72,8 @@ class Publication:
         first_last: The level of the first and the last weight in order of use; 0: as the others.
         budget_bytes: What all bases together may take; 0: every base is at the lowest level.
         min_fidelity: Least mean cosine of the outputs at the lowest level to those of the floats, 0..1.
+        fresh: Whether all scales are made anew, rather than kept from the model's newest version where that
+            costs no fidelity.
 
     Raises:
         InvalidInputError: A value is none of that, or calibrated rounding has no calibration samples.
@@ -90,6 +92,7 @@ class Publication:
     first_last: int = 0
     budget_bytes: int = 0
     min_fidelity: float = 0.0
+    fresh: bool = False
 
     def __post_init__(self) -> None:
         check_name(self.name, what="model")

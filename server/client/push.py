@@ -39,6 +39,7 @@ def push(
     first_last: int = 0,
     budget_bytes: int = 0,
     min_fidelity: float = 0.0,
+    fresh: bool = False,
     on_progress: Progress | None = None,
 ) -> catalog_pb2.Version:
     """Publish a model as the next version of ``name``.
@@ -62,6 +63,8 @@ def push(
         budget_bytes: What all bases together may take; 0: every base is at the lowest level.
         min_fidelity: Least mean cosine of the outputs at the lowest level to those of the floats, 0..1; below
             it nothing is published.
+        fresh: Whether all scales are made anew. Else those of the newest version of ``name`` stay where that
+            costs no fidelity, so that devices fetch small updates.
         on_progress: Called with the step, what is done of it, and the whole of it.
 
     Returns:
@@ -85,6 +88,7 @@ def push(
         first_last=first_last,
         budget_bytes=budget_bytes,
         min_fidelity=min_fidelity,
+        fresh=fresh,
     )
     return push_model(lambda: (model, example_inputs), publication, server=server, on_progress=on_progress)
 

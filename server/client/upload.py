@@ -109,6 +109,7 @@ def _header(publication: Publication, parts: Parts) -> publish_pb2.PublishHeader
         first_last=publication.first_last,
         budget_bytes=publication.budget_bytes,
         min_fidelity=publication.min_fidelity,
+        fresh=publication.fresh,
     )
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Final
 
 from common.channel import MAX_MANIFEST_BYTES, MAX_MESSAGE_BYTES
-from common.errors import ConflictError, InvalidInputError, NotFoundError
+from common.errors import ConflictError, InvalidInputError, ManifestError, NotFoundError
 from common.graph.codec import from_zstd
 from common.graph.ops import check_ops
-from common.manifest import BlobRef, to_json
+from common.manifest import BlobRef, from_json, to_json
 from server.delivery.agreement import check_weights
 from server.delivery.fetch import manifest_frame
 from server.delivery.order import Part, PushOrder
+from server.quantize.held_version import HeldVersion
 from server.quantize.pipeline import quantize
 from server.quantize.quantized import Quantized
 from server.quantize.rounding import rounding
@@ -79,10 +80,19 @@ class Building:
             sink=self._put,
             report=report,
             workers=self._workers,
+            held=None if order.fresh else self._version_before(order.model),
         )
         report("store", 0, 1)
         self._check_all_there(quantized)
         return self._registry.add_version(order.model, lambda number: _new_version(order, quantized, number))
+
+    def _version_before(self, model: str) -> HeldVersion | None:
+        """The newest version of the model, if there is one that this release can read."""
+        try:
+            digest = self._registry.get_version(model).manifest_digest
+            return HeldVersion(from_json(self._registry.get_manifest(digest)), self._store.read)
+        except (NotFoundError, ManifestError):
+            return None
 
     def _check_all_there(self, quantized: Quantized) -> None:
         """Nothing, when no garbage collection ran ahead of a push that took longer than its grace."""

@@ -17,7 +17,7 @@ from server.registry.repository import Registry
 from server.storage.port import BlobStore
 
 # What a delta must save to be worth a device's reading, decoding and coding anew.
-_LEAST_SAVING: Final = 0.05
+LEAST_SAVING: Final = 0.05
 _log = logging.getLogger(__name__)
 
 
@@ -43,7 +43,7 @@ class DeltaMaker:
             _log.error("No delta of %s:%d can be made: %s", pair.wanted.model, pair.wanted.version, error)
             return nothing
         full_bytes = sum(ref.size_bytes for ref in pair.fresh(place))
-        if data is None or len(data) > (1 - _LEAST_SAVING) * full_bytes:
+        if data is None or len(data) > (1 - LEAST_SAVING) * full_bytes:
             return self._registry.record_delta(nothing)
         digest = sha256_hex(data)
         self._store.put(digest, data)

@@ -40,6 +40,7 @@ class PushOrder:
         min_agreement: Least share of acceptance labels, 0..1.
         block_size_bytes: Upper bound of a block's largest blob.
         refit, pins, first_last, budget_bytes, min_fidelity: As in ``server.quantize.order.Order``.
+        fresh: Whether all scales are made anew, whatever the version before has.
     """
 
     model: str
@@ -53,6 +54,7 @@ class PushOrder:
     first_last: int = 0
     budget_bytes: int = 0
     min_fidelity: float = 0.0
+    fresh: bool = False
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -16,7 +16,7 @@ class Progress:
     """How far a step is.
 
     Attributes:
-        step: "receive", "calibrate", "quantize", "fidelity", "self-test", "ranges" or "store".
+        step: "receive", "calibrate", "quantize", "fidelity", "self-test", "ranges", "scales" or "store".
         done, total: In the step's own unit.
     """
 

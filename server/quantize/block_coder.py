@@ -15,6 +15,7 @@ from common.manifest import BlobRef, Block, TensorPart
 from common.nesting import steps_of
 from common.rows import Fit, Grid
 from server.quantize.affine import Affine
+from server.quantize.frozen import Held, kept_rows
 from server.quantize.rounding import Rounded, Rounding, Rows
 from server.quantize.rounding.floor import Floor
 from server.quantize.row_fit import fit_of, grid_of
@@ -34,6 +35,7 @@ class BlockValues:
         level_floats: Tensors that stay float and are others at each level: one array per level of the block,
             lowest first, all of one type and shape. Only beside quantized tensors.
         decided: Rows of tensors to what calibration decided for them: one for each part-bit level.
+        held: Rows of tensors to what the version before has for them.
 
     Raises:
         ValueError: Level floats are none of that.
@@ -43,6 +45,7 @@ class BlockValues:
     floats: Mapping[str, NDArray[Any]]
     level_floats: Mapping[str, tuple[NDArray[Any], ...]] = field(default_factory=dict)
     decided: Mapping[TensorPart, tuple[Affine, ...]] = field(default_factory=dict)
+    held: Mapping[TensorPart, Held] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.level_floats and not self.tensors:
@@ -54,10 +57,16 @@ class BlockValues:
 
 @dataclass(frozen=True, slots=True)
 class CodedBlock:
-    """A block's entry in the manifest, and its blobs in the same order."""
+    """A block's entry in the manifest, and its blobs in the same order.
+
+    Attributes:
+        block, data: The two.
+        kept_rows: How many rows have the scale and zero point that were held for them.
+    """
 
     block: Block
     data: tuple[bytes, ...]
+    kept_rows: int = 0
 
     def blobs(self) -> Iterator[tuple[BlobRef, bytes]]:
         """Each blob with its reference, the base first."""
@@ -78,10 +87,7 @@ def encode_block(values: BlockValues, levels: Sequence[int], rounding: Rounding)
     levels = levels if values.tensors else levels[:1]
     if any(len(arrays) != len(levels) for arrays in values.level_floats.values()):
         raise ValueError("a float that follows levels has not one value for each")
-    rounded = [
-        rounding(Rows(part.name, weights, math.prod(part.shape[2:]), values.decided.get(part, ())), levels)
-        for part, weights in values.tensors.items()
-    ]
+    rounded = [rounding(_rows(values, part), levels) for part in values.tensors]
     parts = [_Part.of(one, levels) for one in rounded]
     plain = Block(
         tuple(values.tensors),
@@ -105,7 +111,11 @@ def encode_block(values: BlockValues, levels: Sequence[int], rounding: Rounding)
         codes = [one.levels[index].codes for one in rounded]
         digests.append(level_digest(codes, affines, content.floats))
     block = replace(plain, blobs=tuple(ref for _, ref in coded), digests=tuple(digests))
-    return CodedBlock(block, tuple(data for data, _ in coded))
+    kept = (
+        kept_rows(one.levels[-1], values.held.get(part))
+        for part, one in zip(values.tensors, rounded, strict=True)
+    )
+    return CodedBlock(block, tuple(data for data, _ in coded), sum(kept))
 
 
 def dedicated_bytes(values: BlockValues, level: int) -> int:
@@ -134,6 +144,16 @@ class _Part:
         )
         stored = (values.reshape(-1) for values in (base, *nested.shards))
         return cls(tuple(stored), grid, tuple(fits))
+
+
+def _rows(values: BlockValues, part: TensorPart) -> Rows:
+    return Rows(
+        part.name,
+        values.tensors[part],
+        math.prod(part.shape[2:]),
+        values.decided.get(part, ()),
+        values.held.get(part),
+    )
 
 
 def _floats(values: BlockValues, index: int) -> Arrays:

@@ -10,6 +10,7 @@ from common.manifest import Block
 from server.quantize.block_task import BlockDone, BlockWork, check_whole, code_block
 from server.quantize.calibration import Calibrated
 from server.quantize.format import Format
+from server.quantize.held_version import HeldVersion
 from server.quantize.plan import BlockPlan
 from server.quantize.rounding.floor import Floor
 from server.quantize.spool import Spool
@@ -28,11 +29,13 @@ class Entry:
         plan: What it holds.
         block: Its entry in the manifest.
         dedicated_bytes: As in ``BlockDone``.
+        kept_rows: As in ``CodedBlock``.
     """
 
     plan: BlockPlan
     block: Block
     dedicated_bytes: Mapping[int, int]
+    kept_rows: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +49,7 @@ class Coding:
         spool: Gets the blobs.
         workers: Do the work; None: this process' cores.
         report: Told of progress under "quantize".
+        held: The version before, if its scales may be kept.
     """
 
     weights: WeightsFile
@@ -54,6 +58,7 @@ class Coding:
     spool: Spool
     workers: Workers | None
     report: Report
+    held: HeldVersion | None = None
 
     def code(self, plans: Sequence[BlockPlan]) -> Iterator[Entry]:
         """The blocks in order; each one's blobs are in the spool when it comes.
@@ -87,13 +92,13 @@ class Coding:
     def _work(self, plans: Sequence[BlockPlan]) -> Iterator[BlockWork]:
         for block in plans:
             form = block.form or Format(self.levels, Floor())
-            values = load_block(block, self.weights, self.calibrated, form.levels)
+            values = load_block(block, self.weights, self.calibrated, form.levels, self.held)
             yield BlockWork(values, form.levels, form.rounding, self.levels)
 
     def _kept(self, block: BlockPlan, done: BlockDone) -> Entry:
         for ref, data in done.coded.blobs():
             self.spool.put(ref, data)
-        return Entry(block, done.coded.block, done.dedicated_bytes)
+        return Entry(block, done.coded.block, done.dedicated_bytes, done.coded.kept_rows)
 
 
 def bases_bytes(entries: Iterable[Entry]) -> int:

@@ -19,6 +19,7 @@ from server.quantize.coding import Coding, Entry, bases_bytes
 from server.quantize.fidelity import check_min_fidelity, measure_fidelity
 from server.quantize.fidelity.sources import FloatSource
 from server.quantize.formats import with_formats
+from server.quantize.held_version import HeldVersion
 from server.quantize.lifting import Lift, lifts_within
 from server.quantize.order import Order, check_calibration_given
 from server.quantize.plan import State, plan
@@ -35,7 +36,8 @@ from server.quantize.weights import WeightsFile
 from server.quantize.workers import Workers
 
 Sink: TypeAlias = Callable[[BlobRef, bytes], None]
-# "calibrate", "quantize", "fidelity", "self-test" or "ranges"; what is done of it, and the whole of it.
+# "calibrate", "quantize", "fidelity", "self-test" or "ranges"; what is done of it, and the whole of it. Last,
+# where there is a version before, "scales": how many rows kept theirs, of how many.
 Report: TypeAlias = Callable[[str, int, int], None]
 
 FIDELITY_SECONDS: Final = 10.0
@@ -53,6 +55,7 @@ def quantize(
     sink: Sink,
     report: Report,
     workers: Workers | None = None,
+    held: HeldVersion | None = None,
     fidelity_seconds: float = FIDELITY_SECONDS,
 ) -> Quantized:
     """Every blob of the version is in the sink: blocks, graph, self-test, report. Blocks the thread.
@@ -68,6 +71,8 @@ def quantize(
         sink: Takes each blob; one that two blocks share comes twice.
         report: Told of progress; what it raises ends the work.
         workers: Who quantizes the blocks, with the same bytes whoever it is; None: this process' cores.
+        held: The version before: its scales and ranges are kept wherever that costs no fidelity, so that an
+            update is small. None: all are made anew.
         fidelity_seconds: About what measuring the sensitivity of blocks may take; 0: no fidelity report.
 
     Raises:
@@ -84,8 +89,8 @@ def quantize(
         states = with_formats(
             graph, states_in_order(graph, file), order, FloatSource(file), calibrated=calibration is not None
         )
-        decided = _calibrated(graph, file, states, calibration, report)
-        coding = Coding(file, decided, order.levels, spool, workers, report)
+        decided = _calibrated(graph, file, states, calibration, held=held, report=report)
+        coding = Coding(file, decided, order.levels, spool, workers, report, held)
         measuring = _Measuring(graph, file, states, order, coding, samples, calibration, evaluation)
         entries = []
         liftable = order.budget_bytes > 0
@@ -108,7 +113,15 @@ def quantize(
         self_test = prove(
             graph, blocks, samples, order, wire_bytes=meter.wire_bytes, read=spool.read, report=report
         )
-        ranges = observe(graph, FloatSource(file), calibration or samples, report)
+        ranges = observe(
+            graph, FloatSource(file), calibration or samples, report, held=held.ranges() if held else {}
+        )
+        if held:
+            kept, rows = (
+                sum(entry.kept_rows for entry in entries),
+                sum(part.rows for block in blocks for part in block.tensors),
+            )
+            report("scales", kept, rows)
     metadata = (
         _graph_blob(replace(graph, ranges=ranges)),
         encode(self_test),
@@ -182,13 +195,15 @@ def _calibrated(
     weights: WeightsFile,
     states: Sequence[State],
     calibration: Samples | None,
+    *,
+    held: HeldVersion | None,
     report: Report,
 ) -> Calibrated:
     """What the samples decide; nothing without samples."""
     forms = {state.name: state.form for state in states if state.form}
     if calibration is None or not any(form.rounding.label == "calibrated" for form in forms.values()):
         return Calibrated()
-    return calibrate(graph, FloatSource(weights), calibration, forms, report)
+    return calibrate(graph, FloatSource(weights), calibration, forms, report, held=held)
 
 
 def _send(entry: Entry, coding: Coding, sink: Sink) -> None:

@@ -17,6 +17,7 @@ from common.manifest import TensorPart
 from server.quantize.affine import Affine
 from server.quantize.block_coder import BlockValues
 from server.quantize.calibration import Calibrated
+from server.quantize.held_version import HeldVersion
 from server.quantize.plan import BlockPlan, State
 from server.quantize.weights import WeightsFile, check_no_nan
 
@@ -48,7 +49,11 @@ def states_in_order(graph: Graph, weights: WeightsFile) -> tuple[State, ...]:
 
 
 def load_block(
-    block: BlockPlan, weights: WeightsFile, calibrated: Calibrated, levels: tuple[int, ...]
+    block: BlockPlan,
+    weights: WeightsFile,
+    calibrated: Calibrated,
+    levels: tuple[int, ...],
+    held: HeldVersion | None = None,
 ) -> BlockValues:
     """A block's values in memory.
 
@@ -57,6 +62,7 @@ def load_block(
         weights: The floats.
         calibrated: What was decided for its tensors, and floats of levels.
         levels: The block's own levels.
+        held: The version before, if its scales may be kept.
 
     Raises:
         InvalidInputError: A tensor that stays float holds NaN.
@@ -73,6 +79,7 @@ def load_block(
             for part in block.tensors
             if part.name in calibrated.affines
         },
+        held={part: rows for part in block.tensors if held and (rows := held.rows(part)) is not None},
     )
 
 

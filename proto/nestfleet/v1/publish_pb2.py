@@ -25,27 +25,27 @@ _sym_db = _symbol_database.Default()
 from nestfleet.v1 import catalog_pb2 as nestfleet_dot_v1_dot_catalog__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anestfleet/v1/publish.proto\x12\x0cnestfleet.v1\x1a\x1anestfleet/v1/catalog.proto\"%\n\x03Pin\x12\x0f\n\x07pattern\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\r\"\xf2\x02\n\rPublishHeader\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06levels\x18\x02 \x03(\r\x12\x10\n\x08rounding\x18\x03 \x01(\t\x12\x18\n\x10graph_size_bytes\x18\x04 \x01(\x04\x12\x1a\n\x12weights_size_bytes\x18\x05 \x01(\x04\x12\x1a\n\x12samples_size_bytes\x18\x06 \x01(\x04\x12\x15\n\rmin_agreement\x18\x07 \x01(\x01\x12\x18\n\x10\x62lock_size_bytes\x18\x08 \x01(\x04\x12\r\n\x05refit\x18\t \x01(\x08\x12\x1e\n\x16\x63\x61libration_size_bytes\x18\n \x01(\x04\x12\x1d\n\x15\x65valuation_size_bytes\x18\x0b \x01(\x04\x12\x1f\n\x04pins\x18\x0c \x03(\x0b\x32\x11.nestfleet.v1.Pin\x12\x12\n\nfirst_last\x18\r \x01(\r\x12\x14\n\x0c\x62udget_bytes\x18\x0e \x01(\x04\x12\x14\n\x0cmin_fidelity\x18\x0f \x01(\x01\"E\n\x0cPublishChunk\x12\'\n\x04part\x18\x01 \x01(\x0e\x32\x19.nestfleet.v1.PublishPart\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"w\n\x0ePublishRequest\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1b.nestfleet.v1.PublishHeaderH\x00\x12+\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1a.nestfleet.v1.PublishChunkH\x00\x42\t\n\x07message\"<\n\x0fPublishProgress\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\"y\n\x0fPublishResponse\x12\x31\n\x08progress\x18\x01 \x01(\x0b\x32\x1d.nestfleet.v1.PublishProgressH\x00\x12(\n\x07version\x18\x02 \x01(\x0b\x32\x15.nestfleet.v1.VersionH\x00\x42\t\n\x07message*\xb2\x01\n\x0bPublishPart\x12\x1c\n\x18PUBLISH_PART_UNSPECIFIED\x10\x00\x12\x16\n\x12PUBLISH_PART_GRAPH\x10\x01\x12\x18\n\x14PUBLISH_PART_WEIGHTS\x10\x02\x12\x18\n\x14PUBLISH_PART_SAMPLES\x10\x03\x12\x1c\n\x18PUBLISH_PART_CALIBRATION\x10\x04\x12\x1b\n\x17PUBLISH_PART_EVALUATION\x10\x05\x32\\\n\x0ePublishService\x12J\n\x07Publish\x12\x1c.nestfleet.v1.PublishRequest\x1a\x1d.nestfleet.v1.PublishResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anestfleet/v1/publish.proto\x12\x0cnestfleet.v1\x1a\x1anestfleet/v1/catalog.proto\"%\n\x03Pin\x12\x0f\n\x07pattern\x18\x01 \x01(\t\x12\r\n\x05level\x18\x02 \x01(\r\"\x81\x03\n\rPublishHeader\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0e\n\x06levels\x18\x02 \x03(\r\x12\x10\n\x08rounding\x18\x03 \x01(\t\x12\x18\n\x10graph_size_bytes\x18\x04 \x01(\x04\x12\x1a\n\x12weights_size_bytes\x18\x05 \x01(\x04\x12\x1a\n\x12samples_size_bytes\x18\x06 \x01(\x04\x12\x15\n\rmin_agreement\x18\x07 \x01(\x01\x12\x18\n\x10\x62lock_size_bytes\x18\x08 \x01(\x04\x12\r\n\x05refit\x18\t \x01(\x08\x12\x1e\n\x16\x63\x61libration_size_bytes\x18\n \x01(\x04\x12\x1d\n\x15\x65valuation_size_bytes\x18\x0b \x01(\x04\x12\x1f\n\x04pins\x18\x0c \x03(\x0b\x32\x11.nestfleet.v1.Pin\x12\x12\n\nfirst_last\x18\r \x01(\r\x12\x14\n\x0c\x62udget_bytes\x18\x0e \x01(\x04\x12\x14\n\x0cmin_fidelity\x18\x0f \x01(\x01\x12\r\n\x05\x66resh\x18\x10 \x01(\x08\"E\n\x0cPublishChunk\x12\'\n\x04part\x18\x01 \x01(\x0e\x32\x19.nestfleet.v1.PublishPart\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"w\n\x0ePublishRequest\x12-\n\x06header\x18\x01 \x01(\x0b\x32\x1b.nestfleet.v1.PublishHeaderH\x00\x12+\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1a.nestfleet.v1.PublishChunkH\x00\x42\t\n\x07message\"<\n\x0fPublishProgress\x12\x0c\n\x04step\x18\x01 \x01(\t\x12\x0c\n\x04\x64one\x18\x02 \x01(\x04\x12\r\n\x05total\x18\x03 \x01(\x04\"y\n\x0fPublishResponse\x12\x31\n\x08progress\x18\x01 \x01(\x0b\x32\x1d.nestfleet.v1.PublishProgressH\x00\x12(\n\x07version\x18\x02 \x01(\x0b\x32\x15.nestfleet.v1.VersionH\x00\x42\t\n\x07message*\xb2\x01\n\x0bPublishPart\x12\x1c\n\x18PUBLISH_PART_UNSPECIFIED\x10\x00\x12\x16\n\x12PUBLISH_PART_GRAPH\x10\x01\x12\x18\n\x14PUBLISH_PART_WEIGHTS\x10\x02\x12\x18\n\x14PUBLISH_PART_SAMPLES\x10\x03\x12\x1c\n\x18PUBLISH_PART_CALIBRATION\x10\x04\x12\x1b\n\x17PUBLISH_PART_EVALUATION\x10\x05\x32\\\n\x0ePublishService\x12J\n\x07Publish\x12\x1c.nestfleet.v1.PublishRequest\x1a\x1d.nestfleet.v1.PublishResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'nestfleet.v1.publish_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PUBLISHPART']._serialized_start=862
-  _globals['_PUBLISHPART']._serialized_end=1040
+  _globals['_PUBLISHPART']._serialized_start=877
+  _globals['_PUBLISHPART']._serialized_end=1055
   _globals['_PIN']._serialized_start=72
   _globals['_PIN']._serialized_end=109
   _globals['_PUBLISHHEADER']._serialized_start=112
-  _globals['_PUBLISHHEADER']._serialized_end=482
-  _globals['_PUBLISHCHUNK']._serialized_start=484
-  _globals['_PUBLISHCHUNK']._serialized_end=553
-  _globals['_PUBLISHREQUEST']._serialized_start=555
-  _globals['_PUBLISHREQUEST']._serialized_end=674
-  _globals['_PUBLISHPROGRESS']._serialized_start=676
-  _globals['_PUBLISHPROGRESS']._serialized_end=736
-  _globals['_PUBLISHRESPONSE']._serialized_start=738
-  _globals['_PUBLISHRESPONSE']._serialized_end=859
-  _globals['_PUBLISHSERVICE']._serialized_start=1042
-  _globals['_PUBLISHSERVICE']._serialized_end=1134
+  _globals['_PUBLISHHEADER']._serialized_end=497
+  _globals['_PUBLISHCHUNK']._serialized_start=499
+  _globals['_PUBLISHCHUNK']._serialized_end=568
+  _globals['_PUBLISHREQUEST']._serialized_start=570
+  _globals['_PUBLISHREQUEST']._serialized_end=689
+  _globals['_PUBLISHPROGRESS']._serialized_start=691
+  _globals['_PUBLISHPROGRESS']._serialized_end=751
+  _globals['_PUBLISHRESPONSE']._serialized_start=753
+  _globals['_PUBLISHRESPONSE']._serialized_end=874
+  _globals['_PUBLISHSERVICE']._serialized_start=1057
+  _globals['_PUBLISHSERVICE']._serialized_end=1149
 # @@protoc_insertion_point(module_scope)

@@ -104,6 +104,7 @@ class PublishHeader(_message.Message):
     FIRST_LAST_FIELD_NUMBER: _builtins.int
     BUDGET_BYTES_FIELD_NUMBER: _builtins.int
     MIN_FIDELITY_FIELD_NUMBER: _builtins.int
+    FRESH_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     rounding: _builtins.str
     """Rounding mode; empty means "floor". "calibrated" needs the calibration part."""
@@ -128,6 +129,10 @@ class PublishHeader(_message.Message):
     """What all bases together may take; blocks get a higher base while they fit. 0: every base at the lowest level."""
     min_fidelity: _builtins.float
     """Least mean cosine, at the lowest level, to the outputs of the floats, 0..1; below it nothing is published."""
+    fresh: _builtins.bool
+    """Whether all scales are made anew. Else those of the model's newest version stay where that costs no fidelity,
+    so that an update is small.
+    """
     @_builtins.property
     def levels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Ascending bit-widths within 2..8, at least one."""
@@ -154,10 +159,11 @@ class PublishHeader(_message.Message):
         first_last: _builtins.int = ...,
         budget_bytes: _builtins.int = ...,
         min_fidelity: _builtins.float = ...,
+        fresh: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_size_bytes", b"block_size_bytes", "budget_bytes", b"budget_bytes", "calibration_size_bytes", b"calibration_size_bytes", "evaluation_size_bytes", b"evaluation_size_bytes", "first_last", b"first_last", "graph_size_bytes", b"graph_size_bytes", "levels", b"levels", "min_agreement", b"min_agreement", "min_fidelity", b"min_fidelity", "model", b"model", "pins", b"pins", "refit", b"refit", "rounding", b"rounding", "samples_size_bytes", b"samples_size_bytes", "weights_size_bytes", b"weights_size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block_size_bytes", b"block_size_bytes", "budget_bytes", b"budget_bytes", "calibration_size_bytes", b"calibration_size_bytes", "evaluation_size_bytes", b"evaluation_size_bytes", "first_last", b"first_last", "fresh", b"fresh", "graph_size_bytes", b"graph_size_bytes", "levels", b"levels", "min_agreement", b"min_agreement", "min_fidelity", b"min_fidelity", "model", b"model", "pins", b"pins", "refit", b"refit", "rounding", b"rounding", "samples_size_bytes", b"samples_size_bytes", "weights_size_bytes", b"weights_size_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -221,7 +227,9 @@ class PublishProgress(_message.Message):
     DONE_FIELD_NUMBER: _builtins.int
     TOTAL_FIELD_NUMBER: _builtins.int
     step: _builtins.str
-    """"receive", "calibrate", "quantize", "fidelity", "self-test", "ranges" or "store"."""
+    """"receive", "calibrate", "quantize", "fidelity", "self-test", "ranges", "scales" or "store". Of "scales", the
+    rows that kept those of the version before, and all rows; only where there is such a version.
+    """
     done: _builtins.int
     total: _builtins.int
     def __init__(

@@ -20,13 +20,16 @@ from common.errors import InvalidInputError
 from common.graph.build import Run, StateSource, build
 from common.graph.model import Graph
 from common.graph.ops import place
-from server.quantize.affine import Affine, quantize_rows
+from common.manifest import TensorPart
+from server.quantize.affine import Affine
 from server.quantize.calibration.curvature import Curvature, curvature
 from server.quantize.calibration.decide import Place, decide, mean_error
 from server.quantize.calibration.layers import Correction, Layer, columns_of, layers_of
 from server.quantize.calibration.room import ROOM_BYTES, affordable
 from server.quantize.calibration.state_rows import rows_of
 from server.quantize.format import Format
+from server.quantize.frozen import quantize_frozen
+from server.quantize.held_version import HeldVersion
 from server.quantize.rounding.calibrated import CARRY_BITS
 from server.quantize.samples import Samples
 from server.quantize.weights import check_finite, check_no_nan
@@ -57,6 +60,7 @@ def calibrate(
     formats: Mapping[str, Format],
     report: Report,
     *,
+    held: HeldVersion | None = None,
     room_bytes: int = ROOM_BYTES,
 ) -> Calibrated:
     """Decisions for every tensor whose mode is calibrated.
@@ -67,6 +71,7 @@ def calibrate(
         samples: Unlabelled inputs.
         formats: Of every tensor that becomes codes; all have the same last level.
         report: Told of progress under "calibrate".
+        held: The version before, if its scales may be kept.
         room_bytes: What values of the walk may take; fewer samples are used where they would take more.
 
     Raises:
@@ -79,7 +84,7 @@ def calibrate(
     layers = {layer.node: layer for layer in layers_of(graph, wanted)}
     source = _Checked(floats, formats)
     samples = affordable(graph, source, samples, room_bytes)
-    work = _Work(graph, source, samples, formats, layers)
+    work = _Work(graph, source, samples, formats, layers, held=held)
     report("calibrate", 0, len(layers))
     for done, _ in enumerate(work.walk(), start=1):
         report("calibrate", done, len(layers))
@@ -112,12 +117,15 @@ class _Work:
         samples: Samples,
         formats: Mapping[str, Format],
         layers: Mapping[int, Layer],
+        *,
+        held: HeldVersion | None,
     ) -> None:
         self._graph = graph
         self._source = floats
         self._samples = tuple(torch.from_numpy(array) for array in samples.inputs)
         self._formats = formats
         self._layers = layers
+        self._held = held
         self._newest: tuple[object, Curvature] | None = None
         self.affines: dict[str, dict[int, Affine]] = {}
         self.floats: dict[str, dict[int, NDArray[Any]]] = {}
@@ -140,10 +148,13 @@ class _Work:
         seen = self._curvature(layer, run, tuple(own.shape))
         rows, levels = rows_of(layer.weight, own), self._formats[layer.weight].levels
         weights = torch.from_numpy(rows.weights)
-        plain = above = quantize_rows(rows.weights, levels[-1], name=rows.name)
+        whole = TensorPart(layer.weight, tuple(own.shape), 0, len(own))
+        held = self._held.rows(whole) if self._held else None
+        plain = above = quantize_frozen(rows.weights, levels[-1], held, name=rows.name)
         self.affines[layer.weight] = decided = {}
         for low, high in reversed(list(pairwise(levels))):
-            above = decide(weights, seen, plain, above.codes, Place(low, high, levels[-1], CARRY_BITS))
+            place = Place(low, high, levels[-1], CARRY_BITS)
+            above = decide(weights, seen, plain, above.codes, place, held=held)
             decided[low] = above
         if layer.correction:
             self._correct(layer.correction, {**decided, levels[-1]: plain}, seen, weights)

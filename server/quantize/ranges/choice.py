@@ -13,6 +13,7 @@ from common.graph.ranges import GREATEST_CODE, LEAST_CODE, grid_of
 _STEPS: Final = 48  # bounds that are tried on each side of zero,
 _STEPS_PER_HALVING: Final = 8  # from the whole of it down to 1/60
 _FINALISTS: Final = 12
+_TOLERANCE: Final = 0.05  # of the squared error, 0.2 dB
 _DIGITS: Final = 6  # of a bound, so that it is short as text
 
 Floats = NDArray[np.float64]
@@ -43,6 +44,12 @@ def best_bounds(points: Floats, counts: NDArray[np.int64], widest: Bounds) -> Bo
     rounded = [_rounded(bounds) for bounds in (widest, *finalists)]
     errors = [squared_error(points, counts, bounds) for bounds in rounded]
     return rounded[int(np.argmin(errors))]
+
+
+def serves(points: Floats, counts: NDArray[np.int64], held: Bounds, best: Bounds) -> bool:
+    """Whether bounds of another day lose little beside the best: then a graph need not change for them."""
+    lost = squared_error(points, counts, held)
+    return lost <= (1 + _TOLERANCE) * squared_error(points, counts, best)
 
 
 def squared_error(points: Floats, counts: NDArray[np.int64], bounds: Bounds) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from common.graph.build import StateSource, build
 from common.graph.check import MIN_SPAN
 from common.graph.model import Graph, Range
-from server.quantize.ranges.choice import Bounds, best_bounds
+from server.quantize.ranges.choice import Bounds, best_bounds, serves
 from server.quantize.ranges.histogram import Histogram
 from server.quantize.ranges.watched import watched_values
 from server.quantize.samples import Samples
@@ -26,6 +27,7 @@ def observe(
     samples: Samples,
     report: Callable[[str, int, int], None],
     *,
+    held: Mapping[str, Range] = MappingProxyType({}),
     batch: int = _BATCH,
 ) -> tuple[Range, ...]:
     """The ranges of the values that 8-bit kernels would read and write, in the graph's order.
@@ -38,6 +40,7 @@ def observe(
         source: The float weights.
         samples: Inputs, as ``common.graph.inputs.check_inputs`` accepts them.
         report: Told of progress as "ranges", in batches; what it raises ends the work.
+        held: Ranges of the version before, by value; kept where they lose no more than a few percent.
         batch: How many samples run at once.
 
     Raises:
@@ -58,7 +61,7 @@ def observe(
         runner(source, *inputs, watch=watch)
         report("ranges", done, len(starts))
     return tuple(
-        _range(name, histogram)
+        _range(name, histogram, held.get(name))
         for name, histogram in seen.items()
         if histogram.high - histogram.low >= _LEAST_SPAN
     )
@@ -76,6 +79,9 @@ def _count(histogram: Histogram, value: torch.Tensor) -> bool:
     return True
 
 
-def _range(name: str, histogram: Histogram) -> Range:
-    bounds = best_bounds(*histogram.points(), Bounds(histogram.low, histogram.high))
+def _range(name: str, histogram: Histogram, held: Range | None) -> Range:
+    points, counts = histogram.points()
+    bounds = best_bounds(points, counts, Bounds(histogram.low, histogram.high))
+    if held and serves(points, counts, Bounds(held.low, held.high), bounds):
+        return held
     return Range(name, bounds.low, bounds.high)

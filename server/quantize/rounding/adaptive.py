@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.nesting import nest
-from server.quantize.affine import Affine, quantize_rows
+from server.quantize.affine import Affine
+from server.quantize.frozen import keep_fits, quantize_frozen
 from server.quantize.refit import refit
 from server.quantize.rounding.flips import flip
 from server.quantize.rounding.port import Rounded, Rows
@@ -51,16 +52,25 @@ class Adaptive:
         for low, high in reversed(list(pairwise(levels))):
             codes.insert(0, lower_adaptively(codes[0], low, high, rows.kernel_weights))
         part_bit = (
-            self._fitted(full, codes[index], rows.weights, levels[-1] - level)
+            self._fitted(full, codes[index], rows, level, levels[-1])
             for index, level in enumerate(levels[:-1])
         )
         return Rounded(nest(codes, levels, self.shard_bits(levels)), (*part_bit, full))
 
     def _fitted(
-        self, full: Affine, codes: NDArray[np.int8], weights: NDArray[np.float32], step_bits: int
+        self, full: Affine, codes: NDArray[np.int8], rows: Rows, level: int, full_level: int
     ) -> Affine:
-        nominal = full.scale * np.float32(1 << step_bits)
-        return refit(codes, weights, nominal) if self.refit else Affine(codes, nominal, full.offset)
+        nominal = full.scale * np.float32(1 << (full_level - level))
+        if not self.refit:  # the paper's own scale and offset follow from the grid; there is no fit to hold
+            return Affine(codes, nominal, full.offset)
+        return keep_fits(
+            refit(codes, rows.weights, nominal),
+            full,
+            rows.weights,
+            rows.held,
+            level=level,
+            full_level=full_level,
+        )
 
 
 def squant(rows: Rows, bits: int) -> Affine:
@@ -69,15 +79,20 @@ def squant(rows: Rows, bits: int) -> Affine:
     Raises:
         InvalidInputError: A weight is NaN or infinite.
     """
-    plain = quantize_rows(rows.weights, bits, name=rows.name)
-    codes = np.empty_like(plain.codes)
-    for part in row_chunks(codes.shape):
-        exact = (rows.weights[part] - plain.offset[part, None]) / plain.scale[part, None]
-        nearest = np.rint(exact)
-        kernels = (len(exact), -1, rows.kernel_weights)
-        error = np.subtract(nearest, exact, out=exact).reshape(kernels)
-        codes[part] = flip(nearest.astype(np.int32).reshape(kernels), error, 1, bits).reshape(nearest.shape)
-    return Affine(codes, plain.scale, plain.offset)
+
+    def flipped(plain: Affine) -> Affine:
+        codes = np.empty_like(plain.codes)
+        for part in row_chunks(codes.shape):
+            exact = (rows.weights[part] - plain.offset[part, None]) / plain.scale[part, None]
+            nearest = np.rint(exact)
+            kernels = (len(exact), -1, rows.kernel_weights)
+            error = np.subtract(nearest, exact, out=exact).reshape(kernels)
+            codes[part] = flip(nearest.astype(np.int32).reshape(kernels), error, 1, bits).reshape(
+                nearest.shape
+            )
+        return Affine(codes, plain.scale, plain.offset)
+
+    return quantize_frozen(rows.weights, bits, rows.held, name=rows.name, refine=flipped)
 
 
 def lower_adaptively(codes: NDArray[np.int8], low: int, high: int, kernel_weights: int) -> NDArray[np.int8]:

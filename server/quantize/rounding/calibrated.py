@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from common.nesting import nest
-from server.quantize.affine import quantize_rows
+from server.quantize.frozen import quantize_frozen
 from server.quantize.rounding.port import Rounded, Rows
 
 CARRY_BITS = 1
@@ -29,7 +29,7 @@ class Calibrated:
 
     def __call__(self, rows: Rows, levels: Sequence[int]) -> Rounded:
         """See ``Rounding``; ``rows.decided`` has what was decided for each part-bit level."""
-        full = quantize_rows(rows.weights, levels[-1], name=rows.name)
+        full = quantize_frozen(rows.weights, levels[-1], rows.held, name=rows.name)
         if len(rows.decided) != len(levels) - 1:
             raise ValueError(
                 f"{len(rows.decided)} levels of {rows.name!r} are decided, not {len(levels) - 1}"

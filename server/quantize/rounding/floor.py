@@ -9,7 +9,8 @@ from itertools import pairwise
 import numpy as np
 
 from common.nesting import lower, split
-from server.quantize.affine import Affine, quantize_rows
+from server.quantize.affine import Affine
+from server.quantize.frozen import keep_fits, quantize_frozen
 from server.quantize.refit import refit
 from server.quantize.rounding.port import Rounded, Rows
 
@@ -29,10 +30,11 @@ class Floor:
 
     def __call__(self, rows: Rows, levels: Sequence[int]) -> Rounded:
         """See ``Rounding``."""
-        full = quantize_rows(rows.weights, levels[-1], name=rows.name)
+        full = quantize_frozen(rows.weights, levels[-1], rows.held, name=rows.name)
         fitted: list[Affine] = []
         for level in levels[:-1]:
             step_bits = levels[-1] - level
             nominal = full.scale * np.float32(1 << step_bits)
-            fitted.append(refit(lower(full.codes, step_bits), rows.weights, nominal))
+            best = refit(lower(full.codes, step_bits), rows.weights, nominal)
+            fitted.append(keep_fits(best, full, rows.weights, rows.held, level=level, full_level=levels[-1]))
         return Rounded(split(full.codes, levels), (*fitted, full))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from common.nesting import Nested
 from server.quantize.affine import Affine
+from server.quantize.frozen import Held
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,12 +24,14 @@ class Rows:
         kernel_weights: How many neighbours in a row share one input channel: 9 for a 3x3 convolution, 1 for
             a linear layer. Divides row_weights.
         decided: What calibration samples decided for each part-bit level, lowest first; nothing without.
+        held: What the version before has for these rows, to be kept where it costs no fidelity.
     """
 
     name: str
     weights: NDArray[np.float32]
     kernel_weights: int = 1
     decided: tuple[Affine, ...] = ()
+    held: Held | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,18 @@ async def test_a_model_is_pushed_listed_inspected_withdrawn_and_collected(
     assert (await operator.run("models", "--json")).json == {"versions": []}
 
 
+async def test_the_next_version_says_how_many_scales_it_kept_unless_all_are_fresh(
+    operator: Operator, saved: Path
+) -> None:
+    first = await operator.run("push", saved, "--name", "digits")
+    assert "scales" not in first.out
+    second = await operator.run("push", saved, "--name", "digits")
+    assert "50 of 50 rows keep the scales of the version before" in second.out
+    fresh = await operator.run("push", saved, "--name", "digits", "--fresh")
+    assert fresh.code == 0
+    assert "rows keep" not in fresh.out
+
+
 async def test_the_tables_hold_what_an_operator_looks_for(operator: Operator, saved: Path) -> None:
     pushed = await operator.run("push", saved, "--name", "digits")
     assert "digits:1 is published at levels 4,6,8" in pushed.out

@@ -6,7 +6,7 @@ from server.cli.push_progress import PushProgress
 
 
 def test_each_step_of_a_push_has_a_title_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    steps = ("export", "receive", "calibrate", "quantize", "self-test", "fidelity", "store")
+    steps = ("export", "receive", "calibrate", "quantize", "self-test", "fidelity", "scales", "store")
     with PushProgress() as progress:
         for step in steps:
             progress(step, 0, 2)
@@ -20,6 +20,7 @@ def test_each_step_of_a_push_has_a_title_of_its_own(capsys: pytest.CaptureFixtur
         "Quantize …",
         "Compute the self-test …",
         "Measure the fidelity …",
+        "Keep scales …",
         "Store the blobs …",
     ]
 
@@ -31,3 +32,11 @@ def test_a_step_that_only_the_server_knows_is_shown_without_its_control_characte
         progress("polish\x1b[2J", 1, 1)
     assert "polish" in (error := capsys.readouterr().err)
     assert "\x1b" not in error
+
+
+def test_how_many_rows_kept_their_scales_is_remembered() -> None:
+    with PushProgress() as progress:
+        assert progress.kept_scales is None
+        progress("scales", 7, 9)
+        progress("store", 0, 1)
+    assert progress.kept_scales == (7, 9)

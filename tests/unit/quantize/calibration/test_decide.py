@@ -15,9 +15,11 @@ from common.nesting import join, lower, nest
 from server.quantize.affine import Affine, quantize_rows
 from server.quantize.calibration.curvature import Curvature, curvature
 from server.quantize.calibration.decide import Place, decide, mean_error, window
+from server.quantize.frozen import Held, quantize_frozen
 from server.quantize.rounding import Rows
 from server.quantize.rounding.calibrated import CARRY_BITS, Calibrated
 from server.quantize.rounding.floor import Floor
+from server.quantize.row_fit import fit_of, grid_of
 
 LEVELS = [(4, 6, 8), (3, 4, 6, 8), (2, 8), (5, 7)]
 
@@ -161,3 +163,55 @@ def test_a_layer_that_sees_nothing_is_rounded_to_its_weights() -> None:
     found = decided(weights, curvature([nothing], centred=True), (4, 8))[0]
     floors = Floor()(Rows("w", weights), (4, 8)).levels[0]
     assert np.square(found.weights() - weights).sum() <= np.square(floors.weights() - weights).sum()
+
+
+def held_by(found: list[Affine], levels: tuple[int, ...]) -> Held:
+    """What a version of these codes has."""
+    grid = grid_of(found[-1])
+    fits = {
+        level: fit_of(grid, affine, level, levels[-1])
+        for level, affine in zip(levels[:-1], found[:-1], strict=True)
+    }
+    carries = {
+        low: found[index].codes - lower(found[index + 1].codes, high - low)
+        for index, (low, high) in enumerate(pairwise(levels))
+    }
+    return Held(levels[-1], found[-1].codes, grid, fits, carries)
+
+
+def decided_after(
+    weights: NDArray[np.float32], seen: Curvature, levels: tuple[int, ...], held: Held
+) -> list[Affine]:
+    plain = quantize_frozen(weights, levels[-1], held)
+    found = [plain]
+    for low, high in reversed(list(pairwise(levels))):
+        place = Place(low, high, levels[-1], CARRY_BITS)
+        found.insert(0, decide(torch.from_numpy(weights), seen, plain, found[0].codes, place, held=held))
+    return found
+
+
+@pytest.mark.parametrize("levels", LEVELS)
+def test_a_tuned_layer_keeps_what_it_carried_and_answers_as_well(levels: tuple[int, ...]) -> None:
+    weights, seen = layer(3, 1, 40, 64)
+    held = held_by(decided(weights, seen, levels), levels)
+    step = np.float32(0.03) * held.grid.scale[:, None]
+    tuned = weights + step * np.random.default_rng(4).normal(size=weights.shape).astype(np.float32)
+    kept, fresh = decided_after(tuned, seen, levels, held), decided(tuned, seen, levels)
+    for index, (low, high) in enumerate(pairwise(levels)):
+        carries = [found[index].codes - lower(found[index + 1].codes, high - low) for found in (kept, fresh)]
+        changed, with_fresh = (np.mean(carry != held.carries[low]) for carry in carries)
+        assert changed < 0.6 * with_fresh
+        lost, least = (output_errors(tuned, found[index].weights(), seen).sum() for found in (kept, fresh))
+        assert lost < 1.05 * least
+    for (low, high), below, above in zip(pairwise(levels), kept, kept[1:], strict=False):
+        assert set(np.unique(below.codes - lower(above.codes, high - low))) <= {0, 1}
+
+
+def test_a_layer_of_other_weights_decides_as_without_a_version_before() -> None:
+    weights, seen = layer(3, 2, 5, 32)
+    other, _ = layer(9, 2, 5, 32)
+    held = held_by(decided(other, seen, (4, 6, 8)), (4, 6, 8))
+    for found, fresh in zip(
+        decided_after(weights, seen, (4, 6, 8), held), decided(weights, seen, (4, 6, 8)), strict=True
+    ):
+        np.testing.assert_array_equal(found.codes, fresh.codes)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from server.quantize.ranges.choice import Bounds, best_bounds, squared_error
+from server.quantize.ranges.choice import Bounds, best_bounds, serves, squared_error
 
 _POINTS = arrays.arrays(np.float64, st.integers(1, 40), elements=st.floats(-1e30, 1e30), unique=True)
 
@@ -65,3 +65,13 @@ def test_bounds_are_short_as_text_and_come_back_as_they_are() -> None:
     for bound in (chosen.low, chosen.high):
         assert len(repr(bound)) <= 9
         assert float(repr(bound)) == bound
+
+
+def test_bounds_of_before_serve_while_they_lose_little() -> None:
+    points = np.sort(np.random.default_rng(0).normal(size=10_000))
+    counts = np.ones(10_000, np.int64)
+    best = best_bounds(points, counts, of(points))
+    assert serves(points, counts, best, best)
+    assert serves(points, counts, Bounds(1.01 * best.low, 1.01 * best.high), best)
+    assert not serves(points, counts, Bounds(1.1 * best.low, 1.1 * best.high), best)
+    assert not serves(points, counts, Bounds(0.5 * best.low, 0.5 * best.high), best)

@@ -39,6 +39,15 @@ def test_ranges_are_those_of_all_batches_in_the_graph_s_order() -> None:
     assert found["y0"].low == 0
 
 
+def test_ranges_of_the_version_before_stay_where_they_still_serve() -> None:
+    graph = chain(node("twice", "aten.mul.Scalar", X, 2), node("y0", "aten.relu.default", ValueRef("twice")))
+    fresh = ranges_of(graph)
+    near = {name: replace(item, low=1.005 * item.low, high=1.005 * item.high) for name, item in fresh.items()}
+    held = {**near, "twice": Range("twice", -1.0, 1.0), "gone": Range("gone", -1.0, 1.0)}
+    found = observe(graph, Tensors({}), Samples((NUMBERS,)), lambda *_: None, held=held)
+    assert found == (near["x"], fresh["twice"], near["y0"])
+
+
 def test_progress_is_told_in_batches_and_its_error_ends_the_work() -> None:
     graph, samples = chain(node("y0", "aten.relu.default", X)), Samples((NUMBERS[:20],))
     told: list[tuple[str, int, int]] = []
