@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
 from typing import Any, Final
 
 import zstandard
@@ -14,9 +18,28 @@ _MIN_WINDOW_LOG: Final = 20
 
 
 def patch_from_bytes(held: Version, wanted: Version) -> int:
-    """``zstd -19 --long --patch-from`` over all blobs, or over what they say, uncompressed: the smaller."""
+    """``zstd -19 --long --patch-from`` over all blobs, or over what they say, uncompressed: the smaller.
+
+    By the library, and by the command where there is one: its matcher for long distances loses or gains.
+    """
     files = ((_blobs(held), _blobs(wanted)), (_plain(held), _plain(wanted)))
-    return min(len(patch_from(old, new)) for old, new in files)
+    sizes = [len(patch_from(old, new)) for old, new in files]
+    command = shutil.which("zstd")
+    if command:
+        sizes += [_command_bytes(command, old, new) for old, new in files]
+    return min(sizes)
+
+
+def _command_bytes(command: str, old: bytes, new: bytes) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        before, after, patch = (Path(folder) / name for name in ("before", "after", "patch"))
+        before.write_bytes(old)
+        after.write_bytes(new)
+        options = [f"-{_LEVEL}", "--ultra", "--long=27", "-q", "-f", f"--patch-from={before}"]
+        subprocess.run(
+            [command, *options, str(after), "-o", str(patch)], check=True, stderr=subprocess.DEVNULL
+        )
+        return patch.stat().st_size
 
 
 def patch_from(old: bytes, new: bytes) -> bytes:
