@@ -44,14 +44,12 @@ class Fetching:
         return await asyncio.to_thread(self._registry.named_among, digests)
 
     async def read(self, places: Sequence[Place], *, limit_bytes: int) -> list[BlobSlice | Error]:
-        """What is at the first places; what is not in memory takes one turn of a thread."""
-        found = self._at_once(places, limit_bytes)
-        if found:
-            return found
+        """What is at the first places, in one turn of a thread however many they are."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._readers, self._slices, places, limit_bytes)
 
-    def _at_once(self, places: Sequence[Place], limit_bytes: int) -> list[BlobSlice | Error]:
+    def read_at_once(self, places: Sequence[Place], *, limit_bytes: int) -> list[BlobSlice | Error]:
+        """What is at the first places, as far as the store has it in memory."""
         found: list[BlobSlice | Error] = []
         left_bytes = limit_bytes
         for place in places:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from itertools import islice
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from common.errors import Error, NotFoundError
@@ -15,16 +14,18 @@ from server.storage.port import BlobSlice
 
 READ_BYTES: Final = 512 * 1024  # larger ones leave a processor's cache before they are sent
 _BLOBS_AT_ONCE: Final = 64
-_BATCHES: Final = 1
 
 
 class ReadAhead:
-    """Keeps a few batches of pieces in memory, many small blobs or some of a large one in each.
+    """Pieces of what is wanted, many small blobs or some of a large one in a batch.
+
+    What is in memory already is taken at the moment at which it is sent: read ahead, it would have left the
+    processor's caches by then. From the first that is not, a task reads one batch ahead.
 
     Args:
         shelf: Where they come from.
         queue: What is wanted.
-        on_news: Called when there is a batch, or a failure.
+        on_news: Called when there is something to take, or a failure.
 
     Attributes:
         failure: Why reading ended; None while it goes on.
@@ -34,58 +35,83 @@ class ReadAhead:
         self._shelf = shelf
         self._queue = queue
         self._on_news = on_news
-        self._demand = asyncio.Event()
-        self._batches: deque[list[Piece]] = deque()
         self._begun: deque[tuple[Want, int]] = deque()
-        self._at_once = 2
+        self._ready: deque[list[Piece]] = deque()
+        self._demand = asyncio.Event()
+        self._room = asyncio.Event()
+        self._blobs_at_once = 2
         self.failure: Exception | None = None
 
-    def look(self) -> None:
-        """More is wanted."""
-        self._demand.set()
-
     def take(self) -> list[Piece]:
-        """The next batch; nothing when none is there yet."""
-        self._demand.set()
-        return self._batches.popleft() if self._batches else []
+        """The next batch; nothing when none is there yet, and ``on_news`` is called once there is."""
+        if self._ready:
+            self._room.set()
+            return self._ready.popleft()
+        if self._demand.is_set():
+            return []
+        pieces = self._without_reading()
+        places = self._places()
+        if places and not pieces:
+            pieces = self._read(self._shelf.read_at_once(places, limit_bytes=READ_BYTES))
+            if not pieces:
+                self._demand.set()
+        return pieces
 
     async def run(self) -> None:
-        """Read until cancelled, or until it fails."""
+        """Read what has to be waited for, until cancelled or until that fails."""
         try:
             while True:
-                self._begin()
-                if self._begun and len(self._batches) < _BATCHES:
-                    self._batches.append(await self._batch())
+                await self._demand.wait()
+                pieces = self._without_reading()
+                places = self._places()
+                if places:
+                    pieces += self._read(await self._shelf.read(places, limit_bytes=READ_BYTES))
+                if pieces:
+                    self._ready.append(pieces)
                     self._on_news()
+                    await self._until_taken()
                 else:
                     self._demand.clear()
-                    await self._demand.wait()
         except Exception as error:  # noqa: BLE001  # whoever sends has to tell the device
             self.failure = error
             self._on_news()
 
-    def _begin(self) -> None:
-        while len(self._begun) < _BLOBS_AT_ONCE and (want := self._queue.take()) is not None:
-            self._begun.append((want, want.offset_bytes))
+    async def _until_taken(self) -> None:
+        while self._ready:
+            self._room.clear()
+            await self._room.wait()
 
-    async def _batch(self) -> list[Piece]:
+    def _without_reading(self) -> list[Piece]:
+        """The ends of those next blobs of which nothing is to be read; the first to be read is under way."""
         pieces: list[Piece] = []
-        while self._begun and (piece := self._without_reading(*self._begun[0])) is not None:
+        while True:
+            self._begin()
+            piece = self._end(*self._begun[0]) if self._begun else None
+            if piece is None or len(pieces) == _BLOBS_AT_ONCE:
+                return pieces
             pieces.append(piece)
             self._begun.popleft()
+
+    def _begin(self) -> None:
+        while len(self._begun) < self._blobs_at_once and (want := self._queue.take()) is not None:
+            self._begun.append((want, want.offset_bytes))
+
+    def _places(self) -> list[Place]:
+        """Where to read next: as many blobs as may fit, by how many did the last time."""
         places: list[Place] = []
-        for want, offset_bytes in islice(self._begun, self._at_once):
-            if self._without_reading(want, offset_bytes) is not None:
+        for want, offset_bytes in self._begun:
+            if self._end(want, offset_bytes) is not None:
                 break
             places.append(Place(want.digest, offset_bytes))
-        if places:
-            read = await self._shelf.read(places, limit_bytes=READ_BYTES)
-            pieces.extend(self._piece(*self._begun.popleft(), found) for found in read)
-            # As many as may fit, by how many did: a list of all for one large blob would be in vain.
-            self._at_once = min(2 * len(read), _BLOBS_AT_ONCE)
+        return places
+
+    def _read(self, found: Sequence[BlobSlice | Error]) -> list[Piece]:
+        pieces = [self._piece(*self._begun.popleft(), one) for one in found]
+        if pieces:
+            self._blobs_at_once = min(2 * len(pieces), _BLOBS_AT_ONCE)
         return pieces
 
-    def _without_reading(self, want: Want, offset_bytes: int) -> Piece | None:
+    def _end(self, want: Want, offset_bytes: int) -> Piece | None:
         """The end of a blob of which nothing is to be read; None for any other."""
         if self._queue.dropped(want):
             return Piece(want, b"", offset_bytes, end=True)

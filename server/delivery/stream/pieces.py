@@ -25,6 +25,9 @@ class Shelf(Protocol):
     async def offered(self, digests: Collection[str]) -> frozenset[str]:
         """Those of at most 1024 digests that may be handed out."""
 
+    def read_at_once(self, places: Sequence[Place], *, limit_bytes: int) -> list[BlobSlice | Error]:
+        """As ``read``, as far as nothing has to be waited for; nothing where the first place has to be."""
+
     async def read(self, places: Sequence[Place], *, limit_bytes: int) -> list[BlobSlice | Error]:
         """What is at the first places, at least one of them, and together no more than a limit of bytes.
 

@@ -60,7 +60,7 @@ class BlobStream:
         if any(offset_bytes for _, offset_bytes in wanted):
             self._window.be_careful()
         self._queue.add(wanted, await self._shelf.offered({digest for digest, _ in wanted}))
-        self._ahead.look()
+        self._news.set()
 
     def cancel(self, digests: Sequence[str]) -> None:
         """The device wants these no more."""

@@ -17,6 +17,7 @@ from common.errors import InvalidInputError
 _MIB: Final = 1024 * 1024
 MAX_AHEAD_BYTES: Final = 8 * _MIB
 LEAST_AHEAD_BYTES: Final = 64 * 1024
+FIRST_AHEAD_BYTES: Final = 256 * 1024  # while nobody knows the rate, and the link is not known to break
 LEAST_CHUNK_BYTES: Final = 4 * 1024
 CAREFUL_SHARE: Final = 64  # a piece is at most this part of what has come
 _CAREFUL_SECONDS: Final = 0.002  # or what comes in this time: a board has to take in each piece by itself
@@ -53,6 +54,8 @@ class Window:
         """How far ahead the server may be now."""
         if self._last_word:
             return MAX_AHEAD_BYTES
+        if not self._recent_seconds and not self._careful:
+            return FIRST_AHEAD_BYTES
         return min(MAX_AHEAD_BYTES, LEAST_AHEAD_BYTES + int(self._rate * _AHEAD_SECONDS))
 
     @property
