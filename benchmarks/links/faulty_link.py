@@ -22,6 +22,8 @@ class FaultyLink:
     Args:
         target: ``HOST:PORT`` of the server.
         to_device_bytes_per_second: 0 for no limit.
+        notice_seconds: How long after the last byte both ends learn that the link is cut; with 0 a device may
+            have no time to read what has come.
 
     Attributes:
         to_device_bytes: Bytes handed to devices so far.
@@ -30,13 +32,17 @@ class FaultyLink:
         rate: As ``to_device_bytes_per_second``; may be changed at any time.
     """
 
-    def __init__(self, target: str, *, to_device_bytes_per_second: float = 0) -> None:
+    def __init__(
+        self, target: str, *, to_device_bytes_per_second: float = 0, notice_seconds: float = 0
+    ) -> None:
         host, _, port = target.rpartition(":")
         self._target = (host, int(port))
+        self._notice_seconds = notice_seconds
         self._source = _HOME
         self._connections: set[_Connection] = set()
         self._cut_left: int | None = None
         self._free_at_seconds = 0.0
+        self._busy_until_seconds = 0.0
         self._server: asyncio.Server | None = None
         self.rate = to_device_bytes_per_second
         self.to_device_bytes = 0
@@ -74,6 +80,12 @@ class FaultyLink:
         self.cuts += 1
         for connection in self._connections:
             connection.task.cancel()
+
+    async def _cut_later(self) -> None:
+        self._cut_left = None
+        self.fall_silent()
+        await asyncio.sleep(self._notice_seconds)
+        self.cut()
 
     def fall_silent(self) -> None:
         """Connections stay open and carry nothing any more, as when the other side lost its power."""
@@ -135,7 +147,7 @@ class FaultyLink:
                 self.to_device_bytes += len(piece)
                 await writer.drain()
                 if self._cut_left == 0:
-                    self.cut()
+                    await self._cut_later()
 
     async def _to_server(
         self, connection: _Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -147,10 +159,15 @@ class FaultyLink:
             await writer.drain()
 
     async def _pace(self, count_bytes: int) -> None:
-        if self.rate:
-            now = asyncio.get_running_loop().time()
-            self._free_at_seconds = max(now, self._free_at_seconds) + count_bytes / self.rate
-            await asyncio.sleep(self._free_at_seconds - now)
+        """Return once the bytes may go; what busy timers oversleep is made up for, idleness is not."""
+        if not self.rate:
+            return
+        clock = asyncio.get_running_loop().time
+        if clock() - self._busy_until_seconds > _STEP_SECONDS / 2:
+            self._free_at_seconds = max(clock(), self._free_at_seconds)
+        self._free_at_seconds += count_bytes / self.rate
+        await asyncio.sleep(self._free_at_seconds - clock())
+        self._busy_until_seconds = clock()
 
 
 class _Connection:

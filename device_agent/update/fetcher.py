@@ -102,6 +102,7 @@ class Fetcher:
             ]
         if first_error is not None:
             raise first_error
+        self._wrong.clear()
 
     def check_room(self, plan: Plan) -> None:
         """Nothing, when the disk has room for a plan. Blocking.

@@ -101,6 +101,10 @@ async def _cut(context: grpc.aio.ServicerContext[Any, Any]) -> None:
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: Exception, method: str) -> NoReturn:
+    if context.cancelled():
+        # Nobody is there to be told, and what failed is most likely the write.
+        _log.info("%s: the peer is gone", method)
+        raise error
     if isinstance(error, Error):
         _log.info("%s: %s", method, error)
         await abort_with(context, error)

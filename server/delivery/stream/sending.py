@@ -57,6 +57,8 @@ class BlobStream:
             InvalidInputError: They are too many.
         """
         self._queue.check(len(wanted))
+        if any(offset_bytes for _, offset_bytes in wanted):
+            self._window.be_careful()
         self._queue.add(wanted, await self._shelf.offered({digest for digest, _ in wanted}))
         self._ahead.look()
 

@@ -1,8 +1,9 @@
 """How far ahead of a device the server sends, and in pieces of what size. Pure.
 
-Both start small and grow with what the device has taken, so that a link that breaks costs little of what
-it carried: at most one piece of what has come can be lost, and pieces are a small share of what has come.
-And both follow the rate, so that a slow link holds about a second's worth of bytes that nobody can call back.
+Both follow the rate, so that a slow link holds about a second's worth of bytes that nobody can call back, and
+a piece takes it no longer than a quarter. Small pieces cost both ends work, large ones are lost when the link
+breaks; so a device that goes on with a blob, and thus has seen its link break, gets pieces that begin small
+and grow with what has come: what the next break loses is then a small share of that.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ _MIB: Final = 1024 * 1024
 MAX_AHEAD_BYTES: Final = 8 * _MIB
 LEAST_AHEAD_BYTES: Final = 64 * 1024
 LEAST_CHUNK_BYTES: Final = 4 * 1024
-_CHUNK_SHARE: Final = 64  # a piece is at most this part of what has come
+CAREFUL_SHARE: Final = 64  # a piece is at most this part of what has come
+_CAREFUL_SECONDS: Final = 0.002  # or what comes in this time: a board has to take in each piece by itself
+_SHARE: Final = 4
+_FIRST_CHUNK_BYTES: Final = 32 * 1024  # while nobody knows the rate
 _AHEAD_SECONDS: Final = 1.0
 _CHUNK_SECONDS: Final = 0.25
 _MEMORY_SECONDS: Final = 2.0  # what was longer ago hardly counts for the rate
@@ -37,6 +41,7 @@ class Window:
         self._recent_bytes = 0.0
         self._recent_seconds = 0.0
         self._last_word = False
+        self._careful = False
 
     @property
     def ahead_bytes(self) -> int:
@@ -53,8 +58,18 @@ class Window:
     @property
     def chunk_bytes(self) -> int:
         """The size of the next piece, where the blob has as much."""
-        fitting = min(self._taken_bytes / _CHUNK_SHARE, self._rate * _CHUNK_SECONDS, MAX_CHUNK_BYTES)
-        return max(int(fitting), LEAST_CHUNK_BYTES)
+        if self._careful:
+            share = max(self._taken_bytes / CAREFUL_SHARE, self._rate * _CAREFUL_SECONDS)
+            fitting = min(share, self._rate * _CHUNK_SECONDS)
+        elif self._recent_seconds:
+            fitting = min(max(self._taken_bytes / _SHARE, _FIRST_CHUNK_BYTES), self._rate * _CHUNK_SECONDS)
+        else:
+            fitting = _FIRST_CHUNK_BYTES
+        return int(min(max(fitting, LEAST_CHUNK_BYTES), MAX_CHUNK_BYTES))
+
+    def be_careful(self) -> None:
+        """The link has broken before."""
+        self._careful = True
 
     def has_room(self, count_bytes: int) -> bool:
         """Whether so many more bytes may be sent."""

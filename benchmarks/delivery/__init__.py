@@ -1,0 +1,1 @@
+"""How fast, how fairly and with how many bytes versions reach devices."""

@@ -1,0 +1,1 @@
+"""Throughput: the product's stream, plain gRPC and nginx, the same files from the same disk."""
