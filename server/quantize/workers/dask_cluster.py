@@ -55,6 +55,7 @@ class DaskWorkers:
         self._address = address
         self._patience = patience
         self._connecting = threading.Lock()
+        self._using = threading.Lock()
         self._client: Client | None = None
         self._closed = threading.Event()
 
@@ -66,7 +67,7 @@ class DaskWorkers:
         check: Callable[[Result], None] | None = None,
     ) -> Generator[Result, None, None]:
         """See ``Workers``."""
-        jobs = DaskJobs(self._connected(), self._patience.absent_seconds, self._check_open)
+        jobs = DaskJobs(self._connected(), self._patience.absent_seconds, self._check_open, self._using)
 
         def finish(job: Future[Reply]) -> Result:
             result: Result = result_of(jobs.finish(job))
@@ -85,7 +86,7 @@ class DaskWorkers:
     def close(self) -> None:
         """The cluster is let go of, and forgets what it has not done."""
         self._closed.set()
-        with self._connecting:
+        with self._connecting, self._using:
             if self._client is not None:
                 self._client.close()
 

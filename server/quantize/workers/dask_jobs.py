@@ -25,10 +25,14 @@ class DaskJobs:
         client: Connected.
         absent_seconds: How long the cluster may be without any worker.
         check_open: Raises once the wait is in vain.
+        using: Held while the client is asked something, which on one that is closed meanwhile never returns.
     """
 
-    def __init__(self, client: Client, absent_seconds: float, check_open: Callable[[], None]) -> None:
+    def __init__(
+        self, client: Client, absent_seconds: float, check_open: Callable[[], None], using: threading.Lock
+    ) -> None:
         self._client = client
+        self._using = using
         self._absent_seconds = absent_seconds
         self._check_open = check_open
         self._threads = 0
@@ -43,8 +47,9 @@ class DaskJobs:
 
     def begin(self, call: bytes) -> Future[Reply]:
         """A ``remote_call`` under way."""
-        self._check_open()
-        return self._client.submit(remote_call, call, pure=False)
+        with self._using:
+            self._check_open()
+            return self._client.submit(remote_call, call, pure=False)
 
     def finish(self, job: Future[Reply]) -> Reply:
         """The reply of a job.
@@ -58,7 +63,6 @@ class DaskJobs:
         job.add_done_callback(lambda _: done.set())
         self._seen_at = time.monotonic()
         while not done.wait(_LOOK_SECONDS):
-            self._check_open()
             self._look()
             self._check_present()
         try:
@@ -70,7 +74,9 @@ class DaskJobs:
 
     def _look(self) -> None:
         self._looked_at = time.monotonic()
-        self._threads = int(self._client.scheduler_info(n_workers=0).get("total_threads", 0))
+        with self._using:
+            self._check_open()
+            self._threads = int(self._client.scheduler_info(n_workers=0).get("total_threads", 0))
         if self._threads:
             self._seen_at = self._looked_at
 
