@@ -18,7 +18,7 @@ from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
-MAKE, PROCESSES, PUSH, ASK, LIMIT, CALIBRATE, COMPOSE = BLOCKS
+MAKE, PROCESSES, PUSH, ASK, LIMIT, LINK, CALIBRATE, COMPOSE = BLOCKS
 
 
 def test_make_targets_of_the_readme_run_in_ci() -> None:
@@ -73,6 +73,8 @@ def test_the_quick_start_works_as_written(tmp_path: Path, environment: dict[str,
         wait_until(lambda: level(tmp_path, environment) == 4, "the agent at its base")
         shell(restore, tmp_path, environment)
         wait_until(lambda: level(tmp_path, environment) == 8, "the agent at full-bit again")
+
+        assert "256.0 KiB/s" in shell(LINK, tmp_path, environment)
 
         assert "worth serving from" in shell(CALIBRATE, tmp_path, environment)
         assert (tmp_path / "fidelity.png").stat().st_size > 0
