@@ -229,7 +229,7 @@ async def test_a_version_that_is_gone_is_a_fault(board: Board) -> None:
         board.server.gone = {TWO.release.manifest_digest}
         board.assign(TWO)
         await until(lambda: running.fault() == "not_found")
-        assert running.runs(1, 8)
+        await until(lambda: running.runs(1, 8))
 
 
 async def test_a_newer_goal_overtakes_a_download(board: Board) -> None:
