@@ -10,7 +10,7 @@ and widths stand in the manifest alone.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import Any, Final
@@ -146,6 +146,29 @@ def decode(data: bytes | memoryview, ref: BlobRef, shape: Shape) -> Content:
     if not shape.floats and floats_bytes:
         raise IntegrityError(f"Blob {ref.digest[:12]} holds another amount than the manifest states.")
     return Content(values, grids, fits, floats)
+
+
+def decode_blobs(
+    block: Block,
+    version_levels: Sequence[int],
+    read: Callable[[str], bytes | memoryview],
+    count: int | None = None,
+) -> list[Content]:
+    """What the first blobs of a block say, the base first.
+
+    Args:
+        block: The block.
+        version_levels: All levels of the version.
+        read: A blob's bytes by digest.
+        count: How many blobs; None for all.
+
+    Raises:
+        IntegrityError: The bytes of one are not what its reference names, or do not hold what they should.
+    """
+    return [
+        decode(read(ref.digest), ref, shape_of(block, version_levels, index))
+        for index, ref in enumerate(block.blobs[:count])
+    ]
 
 
 def affine_of(grid: Grid, fits: Sequence[Fit], at: int, shape: Shape) -> Affine:

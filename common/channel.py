@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
-MIN_CHUNK_BYTES: Final = 256 * 1024
 MAX_CHUNK_BYTES: Final = 1024 * 1024
 MAX_MANIFEST_BYTES: Final = 16 * 1024 * 1024
 
@@ -29,8 +28,3 @@ SERVER_OPTIONS: Final[tuple[tuple[str, int], ...]] = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.so_reuseport", 0),
 )
-
-
-def clamp_chunk_bytes(wanted_bytes: int) -> int:
-    """A chunk size within what both ends accept; 0 gives the default of 256 KiB."""
-    return min(max(wanted_bytes, MIN_CHUNK_BYTES), MAX_CHUNK_BYTES)

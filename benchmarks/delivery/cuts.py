@@ -13,9 +13,6 @@ from benchmarks.delivery.site import Agent, site, until
 from benchmarks.links.faulty_link import FaultyLink
 
 _BITS = 8
-# gRPC drops what has come and was not read yet when it hears of the end. On a real link that is broken nobody
-# hears of it for a while.
-_NOTICE_SECONDS = 0.05
 _SECONDS_A_CUT = 15.0
 _SPARE_SECONDS = 120.0
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 
 from benchmarks.quantize.tasks.task import Task
-from common.block_codec import Content, decode, shape_of
+from common.block_codec import Content, decode_blobs
 from common.manifest import Block, Manifest
 from server.quantize.held_version import HeldVersion
 from server.quantize.level_source import LevelSource
@@ -42,10 +42,7 @@ class Version:
 
     def contents(self, block: Block, count: int | None = None) -> list[Content]:
         """What the first blobs of a block hold."""
-        return [
-            decode(self.blobs[ref.digest], ref, shape_of(block, self.manifest.levels, index))
-            for index, ref in enumerate(block.blobs[:count])
-        ]
+        return decode_blobs(block, self.manifest.levels, self.blobs.__getitem__, count)
 
     def source(self, level: int) -> LevelSource:
         """Its weights at a level."""

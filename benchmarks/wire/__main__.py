@@ -55,18 +55,7 @@ def main() -> int:
 def _table(rows: Sequence[Row]) -> Table:
     table = Table(title="bits per weight", title_justify="left", title_style="bold")
     table.add_column("model")
-    for heading in (
-        "mode",
-        "base",
-        "/entropy",
-        "shards",
-        "total",
-        "/INT8",
-        "/entropy",
-        "paper",
-        "manifest",
-        "coder MB/s",
-    ):
+    for heading in _HEADINGS:
         table.add_column(heading, justify="right")
     for row in rows:
         table.add_row(

@@ -10,7 +10,7 @@ from typing import Final
 from safetensors.torch import save_file
 
 from benchmarks.quantize.tasks.task import Task
-from common.block_codec import Content, decode, shape_of
+from common.block_codec import Content, decode_blobs
 from common.manifest import Manifest, to_json
 from server.delivery.fetch import manifest_frame
 from server.quantize.order import Order
@@ -34,11 +34,7 @@ class MadeVersion:
 
     def contents(self, index: int) -> list[Content]:
         """What each blob of a block says, the base first."""
-        block = self.manifest.blocks[index]
-        return [
-            decode(self.blobs[ref.digest], ref, shape_of(block, self.manifest.levels, at))
-            for at, ref in enumerate(block.blobs)
-        ]
+        return decode_blobs(self.manifest.blocks[index], self.manifest.levels, self.blobs.__getitem__)
 
     @property
     def manifest_bytes(self) -> int:

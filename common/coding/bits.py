@@ -25,7 +25,6 @@ from common.coding.frames import compress_values, decompress
 from common.errors import IntegrityError
 from common.packing import pack, packed_size_bytes, unpack
 
-MAX_CONTEXTS: Final = 256
 _CERTAIN: Final = 0
 # Share of unlikely bits up to which a context belongs to class 1, 2, ...; the last class takes the rest.
 _CLASS_ODDS: Final = (0.003, 0.015, 0.05, 0.12, 0.25)

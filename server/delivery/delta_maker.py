@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from typing import Final
 
-from common.block_codec import Content, decode, shape_of
+from common.block_codec import Content, decode_blobs
 from common.delta import encode_delta
 from common.digest import sha256_hex
 from common.errors import IntegrityError, NotFoundError
@@ -55,8 +55,4 @@ class DeltaMaker:
         return encode_delta(held, wanted, pair.span(place))
 
     def _contents(self, manifest: Manifest, at: int, last: int) -> list[Content]:
-        block = manifest.blocks[at]
-        return [
-            decode(self._store.read(ref.digest), ref, shape_of(block, manifest.levels, index))
-            for index, ref in enumerate(block.blobs[: last + 1])
-        ]
+        return decode_blobs(manifest.blocks[at], manifest.levels, self._store.read, last + 1)

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from common.block_codec import Content, decode, shape_of
+from common.block_codec import Content, decode_blobs
 from common.errors import IntegrityError, InvalidInputError, NotFoundError
 from common.graph import codec
 from common.graph.model import Range
@@ -84,11 +84,7 @@ class HeldVersion:
     def _contents(self, block: Block) -> list[Content]:
         if self._decoded[0] is not block:
             self._decoded = (None, [])
-            contents = [
-                decode(self._read(ref.digest), ref, shape_of(block, self._manifest.levels, index))
-                for index, ref in enumerate(block.blobs)
-            ]
-            self._decoded = (block, contents)
+            self._decoded = (block, decode_blobs(block, self._manifest.levels, self._read))
         return self._decoded[1]
 
 

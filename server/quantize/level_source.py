@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from common.block_codec import Content, affine_of, decode, shape_of
+from common.block_codec import Content, affine_of, decode_blobs, shape_of
 from common.manifest import Block, TensorPart
 from common.nesting import lift
 from server.quantize.affine import Affine
@@ -73,10 +73,6 @@ class LevelSource:
     def _contents(self, block: Block) -> list[Content]:
         if self._decoded[0] is not block:
             level = block.nearest(self._levels, self._wanted[block])
-            refs = block.blobs[: block.levels(self._levels).index(level) + 1]
-            contents = [
-                decode(self._read(ref.digest), ref, shape_of(block, self._levels, index))
-                for index, ref in enumerate(refs)
-            ]
-            self._decoded = (block, contents)
+            count = block.levels(self._levels).index(level) + 1
+            self._decoded = (block, decode_blobs(block, self._levels, self._read, count))
         return self._decoded[1]
