@@ -123,6 +123,9 @@ class ServedModel:
         """
         return self._pager.set_levels(levels)
 
+    def set_memory(self, memory_bytes: int) -> None:
+        """Memory that its weights may take at most; see ``device_agent.update.served``."""
+
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Answer:
         """The answer to some inputs, all of it from one state of the weights. Blocks.
 

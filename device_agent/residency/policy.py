@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
@@ -69,6 +70,42 @@ def target_levels(manifest: Manifest, *, budget_bytes: int, max_level: int = 0) 
             chosen[index] = high
             left_bytes -= step_bytes
     return tuple(chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A version that shall be in memory beside others.
+
+    Attributes:
+        manifest: The version.
+        max_level: Highest level wanted, but for bases above it; 0 for no limit.
+        demand: How much it is asked for, in any unit that is the same for all; at least 0.
+    """
+
+    manifest: Manifest
+    max_level: int = 0
+    demand: float = 1.0
+
+
+def joint_targets(wants: Sequence[Want], budget_bytes: int) -> tuple[tuple[int, ...], ...]:
+    """The level of each block of each version that a common budget allows.
+
+    Every version has its base, even where the bases alone exceed the budget; what they leave lifts the
+    versions one after the other.
+
+    Args:
+        wants: The versions, the most important first.
+        budget_bytes: Memory for the weights of all of them.
+    """
+    bases = [total_bytes(want.manifest, want.manifest.base_levels()) for want in wants]
+    left_bytes = budget_bytes - sum(bases)
+    targets = []
+    for want, base_bytes in zip(wants, bases, strict=True):
+        own_bytes = base_bytes + max(left_bytes, 0)
+        levels = target_levels(want.manifest, budget_bytes=own_bytes, max_level=want.max_level)
+        left_bytes -= total_bytes(want.manifest, levels) - base_bytes
+        targets.append(levels)
+    return tuple(targets)
 
 
 def lowest_level(manifest: Manifest, chosen: Sequence[int]) -> int:

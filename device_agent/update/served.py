@@ -48,6 +48,13 @@ class Served(AnsweringModel, Protocol):
             IntegrityError: A shard on disk is not what the manifest says; every block is whole all the same.
         """
 
+    def set_memory(self, memory_bytes: int) -> None:
+        """Memory that its weights may take at most, from now on.
+
+        What packed codes leave of it is used to run layers from one byte a weight, which is faster. Where it
+        is less than the packed codes take, the levels are too high for it: they stay as they are.
+        """
+
 
 class Load(Protocol):
     """How a version comes into memory."""

@@ -356,6 +356,9 @@ class MemoryServed:
             raise SelfTestError(f"Self-test at {level} bits: it was told to fail.")
         return level
 
+    def set_memory(self, memory_bytes: int) -> None:
+        pass
+
     def set_levels(self, levels: Sequence[int]) -> PageReport:
         return self._pager.set_levels(levels)
 
