@@ -68,7 +68,7 @@ def state_of(snapshot: Snapshot) -> list[object]:
                     part.levels,
                     part.codes.unsigned().tobytes(),
                     [(one.scale.tobytes(), one.offset.tobytes()) for one in part.affines],
-                    [carry and unpack_codes(carry).tobytes() for carry in part.carries],
+                    [carry and carry.unsigned().tobytes() for carry in part.carries],
                 )
                 for part in block.parts
             ],
