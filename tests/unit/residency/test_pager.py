@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from common.block_codec import decode, encode, shape_of
+from common.block_codec import ROW_BYTES, decode, encode, shape_of
 from common.errors import IntegrityError
 from device_agent.inference.dequantize import Dequantizer
 from device_agent.residency.pager import Pager
@@ -127,6 +127,12 @@ def test_memory_is_what_the_policy_counted(version: RandomVersion, data: st.Data
         (len(block.floats) + len(block.level_floats) + 1) * (len(block.blobs) if block.level_floats else 1)
         for block in version.manifest.blocks
     )
+    # The policy counts a scale and an offset a row for each level, of which fits hold less.
+    header_bytes += sum(
+        ROW_BYTES * part.rows * len(block.blobs)
+        for block in version.manifest.blocks
+        for part in block.tensors
+    )
     assert resident_bytes <= counted_bytes <= resident_bytes + header_bytes
 
 
@@ -220,25 +226,8 @@ def test_a_block_with_a_higher_base_neither_reads_nor_changes_below_it() -> None
     assert pager.snapshot.level == 6
 
 
-def test_a_damaged_shard_leaves_whole_blocks_behind() -> None:
-    version = small_version()
-    pager = Pager(version.manifest, version.read, (4, 4, 4, 4))
-    digest = version.manifest.blocks[1].blobs[1].digest
-    good = version.blobs[digest]
-    version.blobs[digest] = good[:-1] + bytes([good[-1] ^ 1])
-
-    with pytest.raises(IntegrityError, match="other content"):
-        pager.set_levels((6, 6, 6, 4))
-    assert pager.levels == (6, 4, 4, 4)
-    assert_weights(version, pager.snapshot)
-
-    version.blobs[digest] = good
-    pager.set_levels((6, 6, 6, 4))
-    assert pager.snapshot.level == 6
-
-
 @pytest.mark.parametrize("index", [0, 1, 2])
-def test_codes_that_the_manifest_does_not_name_are_refused(index: int) -> None:
+def test_codes_that_the_manifest_does_not_name_are_refused_at_load(index: int) -> None:
     version = small_version()
     block = version.manifest.blocks[0]
     digests = [*block.digests]
@@ -246,7 +235,7 @@ def test_codes_that_the_manifest_does_not_name_are_refused(index: int) -> None:
     wrong = replace(block, digests=tuple(digests))
     manifest = replace(version.manifest, blocks=(wrong, *version.manifest.blocks[1:]))
     with pytest.raises(IntegrityError, match="is not what the manifest names"):
-        Pager(manifest, version.read, (8, 8, 8, 4))
+        Pager(manifest, version.read, ((4, 6, 8)[index], 8, 8, 4))
 
 
 def test_a_blob_in_the_place_of_another_is_refused() -> None:
@@ -288,8 +277,7 @@ def test_floats_that_are_not_alike_at_each_level_are_refused_and_nothing_is_lost
     wrong = replace(block, blobs=(*block.blobs[:index], other, *block.blobs[index + 1 :]))
     manifest = replace(version.manifest, blocks=(wrong, *version.manifest.blocks[1:]))
 
-    refused = message if index or "disagree" in message else "is not what the manifest names"
-    with pytest.raises(IntegrityError, match=refused):
+    with pytest.raises(IntegrityError, match=message):
         Pager(manifest, version.read, (8, 8, 8, 4))
     if index == 0:
         return
