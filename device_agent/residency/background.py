@@ -1,4 +1,8 @@
-"""Threads that page: requests come before them."""
+"""Two threads that page, for all models: requests come before them.
+
+They stay, since each thread has a heap of its own in most allocators: in a new one nothing that earlier
+page-ins have freed could be used again, and a change of levels would take the memory of a second model.
+"""
 
 from __future__ import annotations
 
@@ -12,25 +16,20 @@ from typing import Final, TypeVar
 
 _Result = TypeVar("_Result")
 _NICE: Final = 10  # a tenth of a core's time where all others want it, so that paging comes to an end too
-_THREADS: Final = 2  # one works while the other reads
 
 
-def in_background(work: Callable[[Executor], _Result]) -> _Result:
-    """What the work returns, done in a thread of low priority; waits for it.
-
-    Args:
-        work: Gets an executor whose only other thread is of low priority too, for reading ahead; what it has
-            not begun when the work ends is dropped.
-    """
-    pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="paging", initializer=_come_last)
-    try:
-        return pool.submit(work, pool).result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+def in_background(work: Callable[[], _Result]) -> _Result:
+    """What the work returns, done in the paging thread; waits for it, and for what others do there before."""
+    return _PAGING.submit(work).result()
 
 
 def _come_last() -> None:
-    """Priorities are those of threads on Linux alone; a thread cannot raise its own again, hence its end."""
+    """Priorities are those of threads on Linux alone. A thread may not be able to raise its own again."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
+
+_PAGING: Final = ThreadPoolExecutor(1, "paging", _come_last)
+READING: Final[Executor] = ThreadPoolExecutor(1, "paging-reads", _come_last)
+"""Where blobs are read and verified ahead of the paging thread."""

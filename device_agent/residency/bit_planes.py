@@ -8,12 +8,14 @@ the first run in its lowest bits. So every run is read and written in one sweep,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from device_agent.residency.room import lasting_bytes
 
 BYTE_BITS: Final = 8
 
@@ -51,7 +53,7 @@ class PackedCodes:
         lower = np.empty_like(out)
         for plane, width in zip(self.planes[1:], widths[1:], strict=True):
             _spread(plane, width, start, lower)
-            np.left_shift(out, width, out=out)
+            shift_up(out, width)
             np.bitwise_or(out, lower, out=out)
 
 
@@ -61,11 +63,14 @@ class PlaneWriter:
     Args:
         level: Bits per code, 1..8.
         count: Codes in all.
+        high: The first planes, where they are there already.
     """
 
-    def __init__(self, level: int, count: int) -> None:
-        sizes = (-(-count * width // BYTE_BITS) for width in plane_widths(level))
-        self._codes = PackedCodes(level, count, tuple(np.empty(size, np.uint8) for size in sizes))
+    def __init__(self, level: int, count: int, high: Sequence[NDArray[np.uint8]] = ()) -> None:
+        self._widths = plane_widths(level)[len(high) :]
+        sizes = (-(-count * width // BYTE_BITS) for width in self._widths)
+        self._planes = [lasting_bytes(size) for size in sizes]
+        self._codes = PackedCodes(level, count, (*high, *self._planes))
 
     def write(self, start: int, unsigned: NDArray[np.uint8]) -> None:
         """The codes from ``start`` on, right behind the last ones.
@@ -74,9 +79,9 @@ class PlaneWriter:
             start: Index of the first.
             unsigned: uint8, values in [0, 2**level - 1]. Stays as it is.
         """
-        below_bits = self._codes.level
+        below_bits = sum(self._widths)
         values = np.empty_like(unsigned)
-        for plane, width in zip(self._codes.planes, plane_widths(self._codes.level), strict=True):
+        for plane, width in zip(self._planes, self._widths, strict=True):
             below_bits -= width
             np.right_shift(unsigned, below_bits, out=values)
             np.bitwise_and(values, (1 << width) - 1, out=values)
@@ -84,12 +89,27 @@ class PlaneWriter:
                 if run == 0:
                     plane[place] = piece
                 else:
-                    np.left_shift(piece, run * width, out=piece)
+                    shift_up(piece, run * width)
                     np.bitwise_or(plane[place], piece, out=plane[place])
 
     def codes(self) -> PackedCodes:
         """What was written, once all is."""
         return self._codes
+
+
+def shared_planes(low: int, high: int) -> int:
+    """How many planes, from the first, are the same for codes and for their high bits.
+
+    Returns:
+        All of those of ``low`` bits, or none.
+    """
+    count = len(plane_widths(low))
+    return count if plane_widths(high)[:count] == plane_widths(low) else 0
+
+
+def shift_up(values: NDArray[np.uint8], bits: int) -> None:
+    """The values move up, in place: by a product, since numpy shifts bytes to the left one by one."""
+    np.multiply(values, 1 << bits, out=values)
 
 
 def plane_widths(level: int) -> tuple[int, ...]:

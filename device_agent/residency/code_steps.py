@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from common.errors import IntegrityError
 from common.nesting import Step
-from device_agent.residency.bit_planes import PackedCodes, PlaneWriter
+from device_agent.residency.bit_planes import PackedCodes, PlaneWriter, shared_planes, shift_up
 from device_agent.residency.codes import CHUNK, ByteCodes, Codes
 from device_agent.residency.shard_values import Values
 
@@ -33,13 +33,15 @@ def lift_codes(
     Raises:
         IntegrityError: A code leaves the range of its level.
     """
-    lifted = _Lifted(codes, shards[-1][0].high, unpacked=unpacked)
+    level, plain = shards[-1][0].high, not any(step.carry_bits for step, _ in shards)
+    high = _high_planes(codes, level) if plain and not unpacked else ()
+    lifted = _Moved(codes, level, PlaneWriter(level, codes.count, high) if not unpacked else None)
     carries = [PlaneWriter(step.carry_bits, codes.count) if step.carry_bits else None for step, _ in shards]
     for start, some in lifted.chunks():
         for (step, values), carry in zip(shards, carries, strict=True):
             shard = values.read(start, some.size)
             if carry is None:
-                np.left_shift(some, step.bits, out=some)
+                shift_up(some, step.bits)
                 np.bitwise_or(some, shard, out=some)
             else:
                 some[:] = _lift_carried(some, shard, step)
@@ -64,7 +66,11 @@ def lower_codes(
         level: The wanted one, at most that of the codes.
         unpacked: Whether the result takes a byte a code.
     """
-    lowered = _Lifted(codes, level, unpacked=unpacked)
+    if not unpacked and isinstance(codes, PackedCodes) and not any(carries):
+        shared = shared_planes(level, codes.level)
+        if shared:
+            return PackedCodes(level, codes.count, codes.planes[:shared])
+    lowered = _Moved(codes, level, PlaneWriter(level, codes.count) if not unpacked else None)
     steps = steps_down(codes.level, carries, levels, level)
     for start, some in lowered.chunks():
         for step_bits, carry in steps:
@@ -98,48 +104,59 @@ def carry_zero(carry: PackedCodes) -> int:
 
 def signed_chunks(codes: Codes) -> Iterator[NDArray[np.int8]]:
     """The codes, int8 in [-2**(level-1), 2**(level-1) - 1], some at a time, each valid until the next."""
-    for _, some in _Lifted(codes, codes.level, unpacked=False, keep=False).chunks():
+    source = _readable(codes)
+    scratch = np.empty(min(CHUNK, codes.count), np.uint8)
+    for start in range(0, codes.count, CHUNK):
+        some = scratch[: codes.count - start]
+        source.read_into(start, some)
         yield np.subtract(some, 1 << (codes.level - 1), out=some).view(np.int8)
 
 
-class _Lifted:
+class _Moved:
     """Codes on their way to another level and form.
 
     Args:
         codes: Where they come from.
         level: Where they go.
-        unpacked: Whether they take a byte each there.
-        keep: Whether they are kept at all.
+        planes: What takes them there; None where they shall take a byte each.
     """
 
-    def __init__(self, codes: Codes, level: int, *, unpacked: bool, keep: bool = True) -> None:
-        self._from = codes if isinstance(codes, PackedCodes | ByteCodes) else None
-        whole = None if self._from else codes.unsigned()
-        self._whole, self._count, self._level = whole, codes.count, level
-        self._bytes = (whole if whole is not None else np.empty(codes.count, np.uint8)) if unpacked else None
-        self._planes = None if unpacked or not keep else PlaneWriter(level, codes.count)
+    def __init__(self, codes: Codes, level: int, planes: PlaneWriter | None) -> None:
+        self._source = _readable(codes)
+        self._level = level
+        self._planes = planes
+        if planes is None and isinstance(self._source, ByteCodes) and self._source is not codes:
+            self._room = self._source.values  # an executor's form came as an array of our own
+        else:
+            self._room = np.empty(codes.count if planes is None else min(CHUNK, codes.count), np.uint8)
 
     def chunks(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Where each chunk starts, and its codes as they were; what the caller makes of them is kept."""
-        scratch = np.empty(min(CHUNK, self._count) if self._bytes is None else 0, np.uint8)
-        for start in range(0, self._count, CHUNK):
-            size = min(CHUNK, self._count - start)
-            some = scratch[:size] if self._bytes is None else self._bytes[start : start + size]
-            if self._from:
-                self._from.read_into(start, some)
-            elif self._whole is not None and self._whole is not self._bytes:
-                some[:] = self._whole[start : start + size]
+        for start in range(0, self._source.count, CHUNK):
+            place = start if self._planes is None else 0
+            some = self._room[place : place + min(CHUNK, self._source.count - start)]
+            self._source.read_into(start, some)
             yield start, some
             if self._planes:
                 self._planes.write(start, some)
 
     def codes(self) -> Codes:
         """All of them, at their new level."""
-        if self._planes:
-            return self._planes.codes()
-        if self._bytes is None:
-            raise ValueError("codes that are not kept")
-        return ByteCodes(self._level, self._bytes)
+        return self._planes.codes() if self._planes else ByteCodes(self._level, self._room)
+
+
+def _readable(codes: Codes) -> PackedCodes | ByteCodes:
+    """The same codes in a form that is read in chunks."""
+    if isinstance(codes, PackedCodes | ByteCodes):
+        return codes
+    return ByteCodes(codes.level, codes.unsigned())
+
+
+def _high_planes(codes: Codes, level: int) -> tuple[NDArray[np.uint8], ...]:
+    """Those planes of codes that are also the first of the same codes in plain steps up."""
+    if not isinstance(codes, PackedCodes):
+        return ()
+    return codes.planes[: shared_planes(codes.level, level)]
 
 
 def _lift_carried(unsigned: NDArray[np.uint8], shard: NDArray[np.uint8], step: Step) -> NDArray[np.int16]:

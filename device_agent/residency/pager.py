@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
 
@@ -46,7 +45,7 @@ class PageReport:
 class Pager:
     """One version's weights in memory.
 
-    Whatever it does is done in threads of low priority; its methods wait for them.
+    Whatever it does is done in a thread of low priority; its methods wait for that.
 
     Args:
         manifest: The version.
@@ -114,20 +113,20 @@ class Pager:
         with self._paging:
             self._change(Target(self.levels, frozenset(names)))
 
-    def _load(self, levels: Sequence[int], executor: Executor) -> None:
+    def _load(self, levels: Sequence[int]) -> None:
         manifest = self._manifest
         refs = [
             ref
             for block, level in zip(manifest.blocks, levels, strict=True)
             for ref in block.blobs[: block.levels(manifest.levels).index(level) + 1]
         ]
-        blob = ReadAhead(self._read, refs, executor)
-        for group in self._groups:
-            blocks = [
-                load_block(manifest.blocks[at], manifest.levels, levels[at], blob, self._unpacked)
-                for at in group
-            ]
-            self._publish(self._snapshot.extended(blocks), group)
+        with ReadAhead(self._read, refs) as blob:
+            for group in self._groups:
+                blocks = [
+                    load_block(manifest.blocks[at], manifest.levels, levels[at], blob, self._unpacked)
+                    for at in group
+                ]
+                self._publish(self._snapshot.extended(blocks), group)
 
     def _change(self, target: Target) -> PageReport:
         before = Target(self.levels, self._unpacked)
@@ -142,17 +141,16 @@ class Pager:
         self._unpacked = target.unpacked
         return report
 
-    def _bring(self, target: Target, released: Released, executor: Executor) -> PageReport:
+    def _bring(self, target: Target, released: Released) -> PageReport:
         """All blocks are at the target."""
         started = time.monotonic()
         units = list(self._units(target))
         refs = [ref for unit in units for at in unit for ref in self._shards(at, target)]
-        blob = ReadAhead(self._read, refs, executor)
-        paged_out_bytes = changed = 0
-        for unit in units:
-            freed_bytes = self._bring_unit(unit, target, blob, released)
-            paged_out_bytes += max(freed_bytes, 0)
-            changed += len(unit)
+        paged_out_bytes = 0
+        with ReadAhead(self._read, refs) as blob:
+            for unit in units:
+                paged_out_bytes += max(self._bring_unit(unit, target, blob, released), 0)
+        changed = sum(map(len, units))
         paged_in_bytes = sum(ref.size_bytes for ref in refs)
         return PageReport(paged_in_bytes, paged_out_bytes, changed, time.monotonic() - started)
 
@@ -168,7 +166,7 @@ class Pager:
         self._publish(before.with_blocks(after), unit)
         return before_bytes - sum(self._snapshot.blocks[at].size_bytes for at in unit)
 
-    def _bring_back(self, before: Target, released: Released, cause: Exception, _: Executor) -> None:
+    def _bring_back(self, before: Target, released: Released, cause: Exception) -> None:
         """All blocks are as they were, but for those that the disk does not give again.
 
         Raises:
