@@ -19,6 +19,7 @@ from device_agent.inference.answering import Answer, TensorSpec
 from device_agent.inference.binding import check_binding
 from device_agent.inference.threads import sleep_while_waiting
 from device_agent.residency.block_loader import ReadBlob
+from device_agent.residency.courtesy import REQUESTS
 from device_agent.residency.pager import Pager, PageReport
 
 if TYPE_CHECKING:
@@ -134,7 +135,8 @@ class ServedModel:
         """
         arrays = check_inputs(self._graph, inputs)
         snapshot = self._pager.snapshot
-        outputs = self._runtime.run(snapshot, arrays)
+        with REQUESTS.answering():
+            outputs = self._runtime.run(snapshot, arrays)
         names = [spec.name for spec in self.outputs]
         return Answer(dict(zip(names, outputs, strict=True)), snapshot.level)
 
