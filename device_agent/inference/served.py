@@ -18,9 +18,11 @@ from common.manifest import Manifest
 from device_agent.inference.answering import Answer, TensorSpec
 from device_agent.inference.binding import check_binding
 from device_agent.inference.threads import sleep_while_waiting
+from device_agent.residency.background import let_go
 from device_agent.residency.block_loader import ReadBlob
 from device_agent.residency.courtesy import REQUESTS
 from device_agent.residency.pager import Pager, PageReport
+from device_agent.residency.resident import Snapshot
 
 if TYPE_CHECKING:
     from device_agent.inference.runtime import Runtime
@@ -134,11 +136,14 @@ class ServedModel:
             InvalidInputError: Names, shapes or types are not the model's.
         """
         arrays = check_inputs(self._graph, inputs)
-        snapshot = self._pager.snapshot
+        held: list[Snapshot] = [self._pager.snapshot]
         with REQUESTS.answering():
-            outputs = self._runtime.run(snapshot, arrays)
+            outputs = self._runtime.run(held[0], arrays)
+        level = held[0].level
+        if held[0] is not self._pager.snapshot:
+            let_go(held)  # this may be the last request that reads what was paged out
         names = [spec.name for spec in self.outputs]
-        return Answer(dict(zip(names, outputs, strict=True)), snapshot.level)
+        return Answer(dict(zip(names, outputs, strict=True)), level)
 
 
 def _graph(manifest: Manifest, read: ReadBlob) -> Graph:
