@@ -1,0 +1,104 @@
+"""What runs a layer in integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from common.graph.ranges import LEAST_CODE, Grid
+from device_agent.inference.integer.layers import Geometry
+
+
+@dataclass(slots=True, eq=False)
+class EightBit:
+    """A tensor of 8-bit numbers.
+
+    Attributes:
+        codes: uint8; stands for ``scale * (codes - zero)``.
+        scale: Above 0.
+        zero: 0..255.
+        sums: Sums over the last axis, once somebody asked for them.
+    """
+
+    codes: torch.Tensor
+    scale: float
+    zero: int
+    sums: torch.Tensor | None = None
+
+    @classmethod
+    def on_grid(cls, codes: torch.Tensor, grid: Grid) -> EightBit:
+        """Codes of a range's grid, whose own codes begin at -128."""
+        return cls(codes, grid.scale, grid.zero_point - LEAST_CODE)
+
+    def floats(self) -> torch.Tensor:
+        """float32, of the same shape and layout."""
+        return self.codes.to(torch.float32).sub_(self.zero).mul_(self.scale)
+
+
+def quantized(tensor: torch.Tensor, grid: Grid) -> EightBit:
+    """The nearest codes of a grid; numbers beyond its ends become its ends, NaN becomes one of them."""
+    zero = grid.zero_point - LEAST_CODE
+    codes = torch.quantize_per_tensor(tensor.to(torch.float32), grid.scale, zero, torch.quint8)
+    return EightBit(codes.view(torch.uint8), grid.scale, zero)
+
+
+@dataclass(frozen=True, slots=True)
+class Calculation:
+    """A layer at work, but for its input.
+
+    Attributes:
+        weight: As ``Engine.pack`` gave it.
+        scale: float32 [rows], of the weight's values.
+        bias: float32 [rows].
+        geometry: Of the convolution.
+        output: Grid of the result; None for float32.
+        rectified: Whether numbers below 0 become 0.
+    """
+
+    weight: Any
+    scale: torch.Tensor
+    bias: torch.Tensor
+    geometry: Geometry
+    output: Grid | None
+    rectified: bool
+
+
+class Engine(Protocol):
+    """A library of integer kernels for convolutions over two axes; a matrix is one of 1 x 1."""
+
+    @property
+    def name(self) -> str:
+        """As settings and reports call it."""
+
+    def gives_floats(self) -> bool:
+        """Whether results can be float32, and so the offset of each row exact."""
+
+    def pack(self, values: torch.Tensor, geometry: Geometry, source: tuple[int, ...]) -> Any:
+        """A weight in the engine's own order; the only copy that is kept.
+
+        Args:
+            values: int8 [rows, columns / groups, height, width].
+            geometry: Of the convolution.
+            source: Shape of the input that is expected; others run too.
+        """
+
+    def unpack(self, weight: Any) -> torch.Tensor:
+        """The values again: int8, contiguous."""
+
+    def packed_bytes(self, weight: Any) -> int:
+        """Memory that a packed weight takes, as far as it can be known."""
+
+    def run(self, source: EightBit, what: Calculation, added: EightBit | None) -> torch.Tensor:
+        """The layer's result.
+
+        Args:
+            source: [batch, columns, height, width].
+            what: The layer.
+            added: Of the result's shape, joins the sum before it is rectified; its memory may be overwritten.
+                Only where the output has a grid.
+
+        Returns:
+            uint8 on the output's grid, or float32; channels last in memory.
+        """
