@@ -37,6 +37,10 @@ class PackedCodes:
         """Memory that the planes take."""
         return sum(plane.nbytes for plane in self.planes)
 
+    def unsigned(self) -> NDArray[np.uint8]:
+        """See ``Codes``."""
+        return unpack_codes(self)
+
 
 def plane_widths(level: int) -> tuple[int, ...]:
     """Widths in bits that add up to a level, widest first; each divides a byte."""

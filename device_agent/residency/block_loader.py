@@ -7,7 +7,8 @@ whose base is above a wanted level stays at its base.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,18 @@ from common.block_codec import Content, affine_of, decode, level_digest, shape_o
 from common.errors import IntegrityError
 from common.manifest import Block
 from common.rows import Affine
-from device_agent.residency.bit_planes import pack_codes, unpack_codes
+from device_agent.residency.bit_planes import PackedCodes, pack_codes
 from device_agent.residency.code_steps import lift_codes, lower_codes
+from device_agent.residency.codes import ByteCodes, Codes
 from device_agent.residency.level_floats import check_finite, next_float
 from device_agent.residency.resident import ResidentBlock, ResidentPart
 
 ReadBlob = Callable[[str], bytes | memoryview]
 
 
-def load_block(block: Block, levels: Sequence[int], level: int, read: ReadBlob) -> ResidentBlock:
+def load_block(
+    block: Block, levels: Sequence[int], level: int, read: ReadBlob, unpacked: Collection[str] = ()
+) -> ResidentBlock:
     """A block from disk at a level.
 
     Args:
@@ -33,6 +37,7 @@ def load_block(block: Block, levels: Sequence[int], level: int, read: ReadBlob) 
         levels: All levels of the version.
         level: One of them; a block without quantized tensors has only the base.
         read: Digest to the blob's wire bytes, which need not be verified yet.
+        unpacked: Names of tensors that take a byte a weight; the others are packed.
 
     Raises:
         IntegrityError: A blob or what it yields is not what the manifest says.
@@ -44,7 +49,7 @@ def load_block(block: Block, levels: Sequence[int], level: int, read: ReadBlob) 
     base = ResidentBlock(
         levels=own,
         parts=tuple(
-            ResidentPart(part, pack_codes(values, own[0]), own, (affine,), grid)
+            ResidentPart(part, _held(values, own[0], part.name in unpacked), own, (affine,), grid)
             for part, values, affine, grid in zip(
                 block.tensors, content.values, affines, content.grids, strict=True
             )
@@ -68,7 +73,7 @@ def lift_block(
     count, reached = len(resident.levels), own.index(block.nearest(levels, level)) + 1
     if reached <= count:
         return resident
-    unsigned = [unpack_codes(part.codes) for part in resident.parts]
+    unsigned = [part.codes.unsigned() for part in resident.parts]
     affines = [list(part.affines) for part in resident.parts]
     carries = [list(part.carries) for part in resident.parts]
     floats = {name: list(values) for name, values in resident.level_floats.items()}
@@ -87,7 +92,12 @@ def lift_block(
     now = own[:reached]
     parts = tuple(
         ResidentPart(
-            part.part, pack_codes(codes, now[-1]), now, tuple(part_affines), part.grid, tuple(part_carries)
+            part.part,
+            _like(part.codes, codes, now[-1]),
+            now,
+            tuple(part_affines),
+            part.grid,
+            tuple(part_carries),
         )
         for part, codes, part_affines, part_carries in zip(
             resident.parts, unsigned, affines, carries, strict=True
@@ -107,7 +117,7 @@ def lower_block(block: Block, levels: Sequence[int], resident: ResidentBlock, le
     parts = tuple(
         ResidentPart(
             part.part,
-            lower_codes(part.codes, part.carries, own, now[-1]),
+            _like(part.codes, lower_codes(part.codes, part.carries, own, now[-1]), now[-1]),
             now,
             part.affines[: index + 1],
             part.grid,
@@ -117,6 +127,34 @@ def lower_block(block: Block, levels: Sequence[int], resident: ResidentBlock, le
     )
     level_floats = {name: values[: index + 1] for name, values in resident.level_floats.items()}
     return ResidentBlock(now, parts, resident.floats, block.digests[index], level_floats)
+
+
+def reform_block(resident: ResidentBlock, unpacked: Collection[str]) -> ResidentBlock:
+    """The same block, each tensor in the form that it shall have; ``resident`` stays as it is."""
+    if not any(is_unpacked(part) != (part.part.name in unpacked) for part in resident.parts):
+        return resident
+    parts = tuple(_reformed(part, part.part.name in unpacked) for part in resident.parts)
+    return replace(resident, parts=parts)
+
+
+def is_unpacked(part: ResidentPart) -> bool:
+    """Whether it takes a byte a weight, maybe in an executor's own order."""
+    return not isinstance(part.codes, PackedCodes)
+
+
+def _reformed(part: ResidentPart, unpacked: bool) -> ResidentPart:  # noqa: FBT001
+    if is_unpacked(part) == unpacked:
+        return part
+    return replace(part, codes=_held(part.codes.unsigned(), part.codes.level, unpacked))
+
+
+def _held(unsigned: NDArray[np.uint8], level: int, unpacked: bool) -> Codes:  # noqa: FBT001
+    return ByteCodes(level, unsigned) if unpacked else pack_codes(unsigned, level)
+
+
+def _like(before: Codes, unsigned: NDArray[np.uint8], level: int) -> Codes:
+    """Codes at another level, in the form that they had."""
+    return _held(unsigned, level, not isinstance(before, PackedCodes))
 
 
 def shard_bytes(block: Block, levels: Sequence[int], low: int, high: int) -> int:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from common.errors import IntegrityError
 from common.nesting import Step
 from device_agent.residency.bit_planes import PackedCodes, pack_codes, unpack_codes
+from device_agent.residency.codes import Codes
 
 
 def lift_codes(
@@ -44,9 +45,9 @@ def lift_codes(
 
 
 def lower_codes(
-    codes: PackedCodes, carries: Sequence[PackedCodes | None], levels: Sequence[int], level: int
-) -> PackedCodes:
-    """Codes at a lower level, exactly those that they were lifted from.
+    codes: Codes, carries: Sequence[PackedCodes | None], levels: Sequence[int], level: int
+) -> NDArray[np.uint8]:
+    """Codes at a lower level, exactly those that they were lifted from: uint8 [count], an array of its own.
 
     Args:
         codes: The codes.
@@ -54,13 +55,13 @@ def lower_codes(
         levels: All levels of the block, or those up to that of the codes.
         level: The wanted one, at most that of the codes.
     """
-    unsigned = unpack_codes(codes)
+    unsigned = codes.unsigned()
     for step_bits, carry in steps_down(codes.level, carries, levels, level):
         np.right_shift(unsigned, np.uint8(step_bits), out=unsigned)
         if carry:
             unsigned -= unpack_codes(carry)
             unsigned += np.uint8(carry_zero(carry))
-    return pack_codes(unsigned, level)
+    return unsigned
 
 
 def steps_down(

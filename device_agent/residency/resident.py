@@ -13,6 +13,7 @@ from common.manifest import TensorPart
 from common.nesting import clamp_level
 from common.rows import Affine, Grid
 from device_agent.residency.bit_planes import PackedCodes
+from device_agent.residency.codes import Codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,7 @@ class ResidentPart:
 
     Attributes:
         part: Which rows of which tensor.
-        codes: At the block's level.
+        codes: At the block's level, in one form or another.
         levels: From the block's base up to its level.
         affines: One per each of these levels; a step down finds its own here.
         grid: What scale and offset of a level above start from.
@@ -30,11 +31,15 @@ class ResidentPart:
     """
 
     part: TensorPart
-    codes: PackedCodes
+    codes: Codes
     levels: tuple[int, ...]
     affines: tuple[Affine, ...]
     grid: Grid
     carries: tuple[PackedCodes | None, ...] = ()
+
+    def affine(self, level: int) -> Affine:
+        """Scale and offset at one of its levels."""
+        return self.affines[self.levels.index(level)]
 
     @property
     def size_bytes(self) -> int:
@@ -95,12 +100,15 @@ class Snapshot:
         blocks: In the manifest's order.
         tensors: Name to the index of every block that holds some of its rows, in row order.
         floats: Name to the index of its block.
+        prepared: Tensor name to what an executor made of it; what it is, it alone knows. Two snapshots that
+            differ in it are the same weights.
     """
 
     levels: tuple[int, ...]
     blocks: tuple[ResidentBlock, ...]
     tensors: Mapping[str, tuple[tuple[int, int], ...]] = field(repr=False)
     floats: Mapping[str, int] = field(repr=False)
+    prepared: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def of(cls, levels: tuple[int, ...], blocks: Sequence[ResidentBlock]) -> Snapshot:
@@ -114,7 +122,15 @@ class Snapshot:
 
     def with_block(self, index: int, block: ResidentBlock) -> Snapshot:
         """The same but for one block, which holds the same tensors at another level."""
-        return replace(self, blocks=(*self.blocks[:index], block, *self.blocks[index + 1 :]))
+        return self.with_blocks({index: block})
+
+    def with_blocks(self, changed: Mapping[int, ResidentBlock]) -> Snapshot:
+        """The same but for some blocks, by index, each of which holds the same tensors in another state."""
+        return replace(self, blocks=tuple(changed.get(at, block) for at, block in enumerate(self.blocks)))
+
+    def extended(self, blocks: Sequence[ResidentBlock]) -> Snapshot:
+        """The same and some blocks behind those that are here."""
+        return replace(Snapshot.of(self.levels, (*self.blocks, *blocks)), prepared=self.prepared)
 
     def parts(self, name: str) -> tuple[ResidentPart, ...]:
         """Every part of a tensor; empty for a name that is none."""

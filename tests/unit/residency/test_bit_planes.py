@@ -60,4 +60,4 @@ def test_a_dequantized_weight_is_scale_times_codes_plus_offset(
     codes = np.right_shift(unsigned.astype(np.int16) - (1 << (level - 1)), level - answered)
     scale, offset = draws[0][0][:, None], draws[0][1][:, None]
     np.testing.assert_array_equal(weight, codes.reshape(rows, -1).astype(np.float32) * scale + offset)
-    np.testing.assert_array_equal(unpack_codes(resident.codes), unsigned)
+    np.testing.assert_array_equal(resident.codes.unsigned(), unsigned)

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from common.block_codec import decode, encode, shape_of
 from common.errors import IntegrityError
 from device_agent.inference.dequantize import Dequantizer
-from device_agent.residency.bit_planes import unpack_codes
 from device_agent.residency.pager import Pager
 from device_agent.residency.policy import total_bytes
 from device_agent.residency.resident import Snapshot
@@ -26,7 +25,7 @@ EVERY_CHOICE_OF_LEVELS = [levels for count in range(1, 8) for levels in combinat
 
 
 def codes_of(snapshot: Snapshot) -> list[bytes]:
-    return [unpack_codes(part.codes).tobytes() for block in snapshot.blocks for part in block.parts]
+    return [part.codes.unsigned().tobytes() for block in snapshot.blocks for part in block.parts]
 
 
 def assert_weights(version: RandomVersion, snapshot: Snapshot) -> None:
@@ -67,9 +66,9 @@ def state_of(snapshot: Snapshot) -> list[object]:
                 (
                     part.part,
                     part.levels,
-                    unpack_codes(part.codes).tobytes(),
+                    part.codes.unsigned().tobytes(),
                     [(one.scale.tobytes(), one.offset.tobytes()) for one in part.affines],
-                    [carry and unpack_codes(carry).tobytes() for carry in part.carries],
+                    [carry and carry.unsigned().tobytes() for carry in part.carries],
                 )
                 for part in block.parts
             ],
@@ -172,7 +171,7 @@ def test_a_step_down_yields_the_codes_that_were_there_not_the_high_bits() -> Non
     assert all((plain[name] != version.codes[name][0]).any() for name in names)
     pager.set_levels((4, 4, 4, 4))
     for name in names:
-        rows = np.concatenate([unpack_codes(part.codes) for part in pager.snapshot.parts(name)])
+        rows = np.concatenate([part.codes.unsigned() for part in pager.snapshot.parts(name)])
         np.testing.assert_array_equal(rows.astype(int) - 8, version.codes[name][0].reshape(-1))
     assert all(not part.carries for part in pager.snapshot.parts("c"))
 
