@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -40,8 +41,21 @@ class EightBit:
 def quantized(tensor: torch.Tensor, grid: Grid) -> EightBit:
     """The nearest codes of a grid; numbers beyond its ends become its ends, NaN becomes one of them."""
     zero = grid.zero_point - LEAST_CODE
-    codes = torch.quantize_per_tensor(tensor.to(torch.float32), grid.scale, zero, torch.quint8)
-    return EightBit(codes.view(torch.uint8), grid.scale, zero)
+    marked = _quantize(tensor.to(torch.float32), grid.scale, zero)
+    # The same memory without torch's mark of a quantized tensor, which few operators take.
+    codes = torch.empty(0, dtype=torch.uint8)
+    codes.set_(marked.untyped_storage(), 0, marked.shape, marked.stride())  # type: ignore[call-overload]
+    return EightBit(codes, grid.scale, zero)
+
+
+def _quantize(tensor: torch.Tensor, scale: float, zero: int) -> torch.Tensor:
+    return torch.quantize_per_tensor(tensor, scale, zero, torch.quint8)
+
+
+# torch says once per process that this one-pass kernel will go in a later release; ours is pinned.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", UserWarning)
+    _quantize(torch.zeros(1), 1.0, 0)
 
 
 @dataclass(frozen=True, slots=True)
