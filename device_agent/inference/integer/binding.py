@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from common.graph.ranges import Grid
-from device_agent.inference.integer.engines.port import Calculation
+from device_agent.inference.integer.engines.port import Calculation, EightBit
 from device_agent.inference.integer.layers import Layer
 from device_agent.inference.integer.weights import KernelWeight
 from device_agent.residency.resident import Snapshot
@@ -27,6 +27,8 @@ class BoundLayer:
         offset: float32 [rows], times the sum of the input gives what the values lack; None where they lack
             nothing.
         window: Sums the input under a convolution's window, one for each group; only beside an offset.
+        terms: float32 [3, rows] of a linear layer: the sum of each row's values, its offset, its bias; see
+            ``row_codes``.
     """
 
     weight: KernelWeight
@@ -34,6 +36,7 @@ class BoundLayer:
     calculation: Calculation
     offset: torch.Tensor | None
     window: Calculation | None = None
+    terms: torch.Tensor | None = None
 
 
 def layer_floats(layer: Layer, snapshot: Snapshot) -> tuple[NDArray[Any], ...]:
@@ -63,8 +66,23 @@ def bind(layer: Layer, weight: KernelWeight, snapshot: Snapshot, output: Grid | 
         output=output,
         rectified=output is None and offset is None and layer.low == 0,
     )
-    window = None if offset is None or layer.kind == "linear" else _window(layer, weight)
+    if layer.kind == "linear":
+        return BoundLayer(weight, layer_floats(layer, snapshot), *_linear(weight, calculation, offset))
+    window = None if offset is None else _window(layer, weight)
     return BoundLayer(weight, layer_floats(layer, snapshot), calculation, offset, window)
+
+
+def _linear(
+    weight: KernelWeight, what: Calculation, offset: torch.Tensor | None
+) -> tuple[Calculation, torch.Tensor, None, torch.Tensor]:
+    """A layer that gives bare sums, its offset, no window, and its terms."""
+    bare = replace(what, bias=None, rectified=False)
+    columns = weight.shape[1]
+    ones = torch.ones((1, columns, 1, 1), dtype=torch.uint8)
+    sums = weight.engine.run(EightBit(ones, 1.0, 0), bare, None).reshape(-1)
+    none = torch.zeros_like(sums)
+    offset = none if offset is None else offset
+    return bare, offset, None, torch.stack((sums, offset, none if what.bias is None else what.bias))
 
 
 def _window(layer: Layer, weight: KernelWeight) -> Calculation:
@@ -80,9 +98,7 @@ def _window(layer: Layer, weight: KernelWeight) -> Calculation:
     )
 
 
-def _norm(
-    layer: Layer, snapshot: Snapshot, rows: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _norm(layer: Layer, snapshot: Snapshot, rows: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """What each row is multiplied by, and what is added then."""
     norm = layer.norm
     if norm is None:

@@ -119,7 +119,6 @@ def _eight_bit(graph: Graph, layers: list[Layer], grids: Mapping[str, Grid]) -> 
     def reads(index: int, name: str) -> bool:
         layer = by_index.get(index)
         if layer is not None:
-            # A linear layer's sums want floats near at hand; quantizing again costs it nothing.
             return name in {layer.source, layer.added}
         node = graph.nodes[index]
         return (node.name in found or node.op in AVERAGING) and node.args[0] == ValueRef(name)

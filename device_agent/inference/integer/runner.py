@@ -19,6 +19,7 @@ from device_agent.inference.integer.binding import BoundLayer
 from device_agent.inference.integer.engines.port import Engine, EightBit, quantized
 from device_agent.inference.integer.layers import Layer
 from device_agent.inference.integer.plan import ARRANGING, POOLING, Plan
+from device_agent.inference.integer.row_codes import RowCodes, row_codes, rows_of
 
 _NOTHING: Final = Lifetimes((), frozenset(), ())
 _LAYER: Final = "integer.layer"
@@ -129,6 +130,7 @@ class _Run:
         self._engine = engine
         self._values = values
         self._eights: dict[str, EightBit] = {}
+        self._rows_of: dict[str, RowCodes] = {}
         self._held: dict[str, torch.Tensor] = {}
 
     def take(self, work: _Work) -> None:
@@ -147,6 +149,7 @@ class _Run:
         for name in work.ends.frees:
             del self._values[name]
             self._eights.pop(name, None)
+            self._rows_of.pop(name, None)
 
     def output(self, source: ValueRef | StateRef) -> torch.Tensor:
         """A tensor that the answer holds."""
@@ -158,8 +161,12 @@ class _Run:
     def _kernel(self, work: _Work, layer: Layer, bound: BoundLayer) -> bool:
         """The layer in integers; whether its values allowed that."""
         engine = self._engine
+        if engine is None:
+            return False
+        if layer.kind == "linear":
+            return self._linear(engine, work, layer, bound)
         source = self._eight_bit(layer.source)
-        if engine is None or source is None:
+        if source is None:
             return False
         added = None
         if layer.added is not None:
@@ -171,8 +178,7 @@ class _Run:
         try:
             result = _computed(engine, source, added, bound, layer)
         except RuntimeError as error:
-            reason = str(error).partition("\n")[0][:300]
-            raise UnsupportedModelError(f"The kernel of {layer.weight!r} failed: {reason}") from error
+            raise _failed(layer, error) from error
         grid = bound.calculation.output
         if grid is not None:
             eight = EightBit.on_grid(result, grid)
@@ -182,6 +188,26 @@ class _Run:
         if not bound.calculation.rectified or not math.isinf(layer.high):
             _clip(result, layer)
         self._values[work.name] = result if work.grid is None else quantized(result, work.grid)
+        return True
+
+    def _linear(self, engine: Engine, work: _Work, layer: Layer, bound: BoundLayer) -> bool:
+        """A linear layer in integers; whether its input is floats, or 8-bit numbers."""
+        value = self._values[layer.source]
+        rows = self._rows_of.get(layer.source)
+        if rows is None:
+            if isinstance(value, EightBit):
+                rows = rows_of(value)
+            elif isinstance(value, torch.Tensor) and value.is_floating_point() and value.numel():
+                rows = row_codes(value)
+            else:
+                return False
+            self._rows_of[layer.source] = rows
+        try:
+            result = _linear(engine, rows, bound)
+        except RuntimeError as error:
+            raise _failed(layer, error) from error
+        _clip(result, layer)
+        self._values[work.name] = result
         return True
 
     def _in_floats(self, work: _Work) -> None:
@@ -205,9 +231,9 @@ class _Run:
         """8-bit numbers in another order, or the greatest of each window."""
         args = [self._fill(item) for item in step.args[1:]]
         if step.node.op == POOLING:
-            return replace(value, codes=_greatest(value.codes, *args, **step.kwargs), sums=None)
+            return replace(value, codes=_greatest(value.codes, *args, **step.kwargs))
         kwargs = {key: self._fill(item) for key, item in step.kwargs.items()}
-        return replace(value, codes=call_step(step, [value.codes, *args], kwargs), sums=None)
+        return replace(value, codes=call_step(step, [value.codes, *args], kwargs))
 
     def _rows(self, work: _Work, table: str) -> torch.Tensor:
         step = work.step
@@ -251,12 +277,15 @@ class _Run:
         return load_state(self._states[name], self._source) if held is None else held
 
 
+def _failed(layer: Layer, error: RuntimeError) -> UnsupportedModelError:
+    reason = str(error).partition("\n")[0][:300]
+    return UnsupportedModelError(f"The kernel of {layer.weight!r} failed: {reason}")
+
+
 def _computed(
     engine: Engine, source: EightBit, added: EightBit | None, bound: BoundLayer, layer: Layer
 ) -> torch.Tensor:
     """The layer's result before what it clips to, but for what the kernel clips by itself."""
-    if layer.kind == "linear":
-        return _linear(engine, source, bound)
     if bound.offset is None:
         return engine.run(source, bound.calculation, added)
     result = engine.run(source, bound.calculation, None)
@@ -264,19 +293,16 @@ def _computed(
     return result if added is None else result.add_(added.floats())
 
 
-def _linear(engine: Engine, source: EightBit, bound: BoundLayer) -> torch.Tensor:
+def _linear(engine: Engine, source: RowCodes, bound: BoundLayer) -> torch.Tensor:
     """float32 [..., rows] from [..., columns]: a convolution over one long column of pixels."""
     codes = source.codes
-    columns = codes.shape[-1]
-    plane = codes.reshape(1, -1, 1, columns).permute(0, 3, 1, 2)
-    result = engine.run(EightBit(plane, source.scale, source.zero), bound.calculation, None)
-    rows = result.permute(0, 2, 3, 1).reshape(-1, result.shape[1])
-    if bound.offset is not None:
-        if source.sums is None:
-            whole = codes.sum(-1, dtype=torch.int32) - source.zero * columns
-            source.sums = whole.to(torch.float32).mul_(source.scale).reshape(-1, 1)
-        torch.addcmul(rows, source.sums, bound.offset.unsqueeze(0), out=rows)
-    return rows.reshape(*codes.shape[:-1], rows.shape[1])
+    plane = codes.view(1, *codes.shape, 1).permute(0, 2, 1, 3)
+    sums = engine.run(EightBit(plane, 1.0, 0), bound.calculation, None)
+    rows = sums.permute(0, 2, 3, 1).reshape(len(codes), -1)
+    if bound.terms is None:
+        raise ValueError("a linear layer has its terms")
+    rows.addmm_(source.terms, bound.terms).mul_(source.scale)
+    return rows.view(*source.lead, -1)
 
 
 def _add_offset(engine: Engine, result: torch.Tensor, source: EightBit, bound: BoundLayer) -> None:

@@ -12,7 +12,7 @@ from common.graph.ranges import LEAST_CODE, Grid
 from device_agent.inference.integer.layers import Geometry
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class EightBit:
     """A tensor of 8-bit numbers.
 
@@ -20,13 +20,11 @@ class EightBit:
         codes: uint8; stands for ``scale * (codes - zero)``.
         scale: Above 0.
         zero: 0..255.
-        sums: Sums over the last axis, once somebody asked for them.
     """
 
     codes: torch.Tensor
     scale: float
     zero: int
-    sums: torch.Tensor | None = None
 
     @classmethod
     def on_grid(cls, codes: torch.Tensor, grid: Grid) -> EightBit:
@@ -65,7 +63,7 @@ class Calculation:
     Attributes:
         weight: As ``Engine.pack`` gave it.
         scale: float32 [rows], of the weight's values.
-        bias: float32 [rows].
+        bias: float32 [rows]; None for none.
         geometry: Of the convolution.
         output: Grid of the result; None for float32.
         rectified: Whether numbers below 0 become 0.
@@ -73,7 +71,7 @@ class Calculation:
 
     weight: Any
     scale: torch.Tensor
-    bias: torch.Tensor
+    bias: torch.Tensor | None
     geometry: Geometry
     output: Grid | None
     rectified: bool
