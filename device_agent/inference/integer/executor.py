@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Final
 
-from common.graph.model import Graph
 from device_agent.inference.integer.binding import BoundLayer, bind, layer_floats
 from device_agent.inference.integer.engines.port import Engine
 from device_agent.inference.integer.layers import Layer
@@ -22,7 +21,6 @@ class Executor:
     """Prepares layers; holds no weights itself.
 
     Args:
-        graph: The computation.
         plan: What kernels could do.
         engine: Does it; None where there is none.
         exact: Whether convolutions keep each row's offset apart, as linear layers always do: as exact as
@@ -33,7 +31,7 @@ class Executor:
         sources: Shapes of the layers' inputs for one sample, by weight, as far as they were seen.
     """
 
-    def __init__(self, graph: Graph, plan: Plan, engine: Engine | None, *, exact: bool = False) -> None:
+    def __init__(self, plan: Plan, engine: Engine | None, *, exact: bool = False) -> None:
         self._plan = plan
         self._engine = engine
         self._exact = exact

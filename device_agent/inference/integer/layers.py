@@ -232,22 +232,15 @@ def _with_activation(layer: Layer, graph: Graph, readers: Mapping[str, tuple[int
 
 def _bounds(node: Node) -> tuple[float, float] | None:
     """What a node clips its first argument to; None for one that does anything else."""
-    if node.kwargs:
-        return None
     low, high = (*node.args[1:], None, None)[:2]
-    match node.op:
-        case "aten.relu.default":
-            return 0.0, math.inf
-        case "aten.relu6.default":
-            return 0.0, 6.0
-        case "aten.hardtanh.default":
-            return _number(low, -1.0), _number(high, 1.0)
-        case "aten.clamp.default":
-            return _number(low, -math.inf), _number(high, math.inf)
-        case "aten.clamp_min.default":
-            return _number(low, -math.inf), math.inf
-        case _:
-            return None
+    bounds = {
+        "aten.relu.default": (0.0, math.inf),
+        "aten.relu6.default": (0.0, 6.0),
+        "aten.hardtanh.default": (_number(low, -1.0), _number(high, 1.0)),
+        "aten.clamp.default": (_number(low, -math.inf), _number(high, math.inf)),
+        "aten.clamp_min.default": (_number(low, -math.inf), math.inf),
+    }
+    return None if node.kwargs else bounds.get(node.op)
 
 
 def _number(argument: Argument, default: float) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Final
 
-from common.graph.model import Graph, Node, ValueRef
+from common.graph.model import Graph, Node, StateRef, ValueRef
 from common.graph.ranges import Grid, grid_of, ranges_by_value
 from device_agent.inference.integer.layers import Layer, find_layers
 
@@ -92,7 +92,7 @@ def make_plan(graph: Graph, quantized: AbstractSet[str]) -> Plan:
     lookups = {
         index: node.args[0].name
         for index, node in enumerate(graph.nodes)
-        if node.op == LOOKING_UP and not isinstance(node.args[0], ValueRef) and _is_lookup(node, quantized)
+        if node.op == LOOKING_UP and isinstance(node.args[0], StateRef) and node.args[0].name in quantized
     }
     ordered = sorted(layers, key=lambda layer: layer.nodes[-1])
     return Plan({layer.nodes[-1]: layer for layer in ordered}, grids, eight_bit, lookups)
@@ -139,10 +139,6 @@ def _eight_bit(graph: Graph, layers: list[Layer], grids: Mapping[str, Grid]) -> 
 
 def _addition(graph: Graph, layer: Layer) -> int:
     return next(index for index in layer.nodes if graph.nodes[index].op == _ADD)
-
-
-def _is_lookup(node: Node, quantized: AbstractSet[str]) -> bool:
-    return getattr(node.args[0], "name", None) in quantized and len(node.args) >= 2  # noqa: PLR2004
 
 
 def _values(node: Node) -> Iterator[str]:

@@ -6,8 +6,8 @@ offset. So each row is stretched as far as int8 goes, and rounded there:
 
     values = (codes * slope + intercept + dither) // 128
 
-An offset works through the sum of a row's weights, and activations behind a rectifier are all of one sign: what
-rounding does to that sum is what an answer suffers from, far more than from the rounding of each weight.
+An offset works through the sum of a row's weights, and activations behind a rectifier are all of one sign:
+what rounding does to that sum is what an answer suffers from, far more than from the rounding of each weight.
 ``dither``, the same in each row, runs evenly through [0, 128), so that the errors of a row cancel out.
 
 At part-bit levels a value stands for one code at most. At the full level ``slope`` is below 128 in rows with
@@ -85,7 +85,7 @@ def regrid(
     zero = slope.astype(np.int32) << (level - 1)
     # Of the codes as they are stored; in 16 bits it may wrap, and the sum wraps back.
     stored = (intercept - zero).astype(np.int16)
-    upper: list[NDArray[np.uint8]] = []
+    upper: list[NDArray[np.bool_]] = []
     for rows in _chunks(unsigned.shape):
         sums = unsigned[rows].astype(np.int16)
         sums *= slope[rows, None]
@@ -187,7 +187,8 @@ def _dither(columns: int) -> NDArray[np.int16]:
     """int16 [columns] in [0, 128); where there are too few columns, what rounds to nearest."""
     if columns < _FEWEST:
         return np.full(columns, _HALF, np.int16)
-    return (np.mod(np.arange(1, columns + 1) * _GOLDEN, 1) * UNIT).astype(np.int16)
+    steps = np.mod(np.arange(1, columns + 1, dtype=np.float64) * _GOLDEN, 1)
+    return (steps * UNIT).astype(np.int16)
 
 
 def _chunks(shape: tuple[int, ...]) -> Iterator[slice]:

@@ -4,56 +4,35 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
 
 import torch
 
 from common.errors import UnsupportedModelError
-from common.graph.build import StateSource, Step, call_step, load_state, make_step
-from common.graph.model import Graph, Node, State, StateRef, ValueRef
-from common.graph.plan import Lifetimes, lifetimes
-from common.graph.ranges import Grid
+from common.graph.build import StateSource, Step, call_step, load_state
+from common.graph.model import Graph, State, StateRef, ValueRef
 from device_agent.inference.integer.binding import BoundLayer
-from device_agent.inference.integer.engines.port import Engine, EightBit, quantized
+from device_agent.inference.integer.computing import (
+    clip,
+    clip_codes,
+    convolution,
+    failed,
+    fits,
+    greatest,
+    linear,
+)
+from device_agent.inference.integer.engines.port import EightBit, Engine, quantized
 from device_agent.inference.integer.layers import Layer
-from device_agent.inference.integer.plan import ARRANGING, POOLING, Plan
+from device_agent.inference.integer.plan import POOLING, Plan
 from device_agent.inference.integer.row_codes import RowCodes, row_codes, rows_of
-
-_NOTHING: Final = Lifetimes((), frozenset(), ())
-_LAYER: Final = "integer.layer"
-_TRIFLE: Final = 1e-3
+from device_agent.inference.integer.works import Work, make_works
 
 # Table and indices to float32 rows.
 Lookup = Callable[[str, torch.Tensor], torch.Tensor]
 # Told how long each layer took, in seconds; with its weight's name.
 Timing = Callable[[str, float], None]
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """One step of a run; the kinds of step differ in what is set.
-
-    Attributes:
-        name: Of the value that it yields.
-        step: A node as it stands in the graph.
-        layer: What a kernel may do instead of ``steps``.
-        steps: The layer's own nodes.
-        table: What a node takes rows of.
-        ends: What begins and ends here.
-        grid: Of the value, if it stays 8-bit.
-        fresh: Whether what the layer adds is nobody else's, and may be overwritten.
-    """
-
-    name: str
-    ends: Lifetimes
-    step: Step | None = None
-    layer: Layer | None = None
-    steps: tuple[Step, ...] = ()
-    table: str | None = None
-    grid: Grid | None = None
-    fresh: bool = False
 
 
 class IntegerRunner:
@@ -73,7 +52,7 @@ class IntegerRunner:
         self._plan = plan
         self._engine = engine
         self._states = {state.name: state for state in graph.states}
-        self._works = tuple(_works(graph, plan))
+        self._works = make_works(graph, plan)
 
     def __call__(
         self,
@@ -112,7 +91,7 @@ class IntegerRunner:
 class _Run:
     """One answer in the making."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - of this module alone
         self,
         source: StateSource,
         states: Mapping[str, State],
@@ -133,7 +112,7 @@ class _Run:
         self._rows_of: dict[str, RowCodes] = {}
         self._held: dict[str, torch.Tensor] = {}
 
-    def take(self, work: _Work) -> None:
+    def take(self, work: Work) -> None:
         """One more step is done."""
         if work.layer is not None:
             bound = self._prepared.get(work.layer.weight)
@@ -158,7 +137,7 @@ class _Run:
             raise UnsupportedModelError(f"Output {source.name!r} of the graph is no tensor.")
         return value
 
-    def _kernel(self, work: _Work, layer: Layer, bound: BoundLayer) -> bool:
+    def _kernel(self, work: Work, layer: Layer, bound: BoundLayer) -> bool:
         """The layer in integers; whether its values allowed that."""
         engine = self._engine
         if engine is None:
@@ -171,26 +150,26 @@ class _Run:
         added = None
         if layer.added is not None:
             added = self._eight_bit(layer.added)
-            if added is None or not _fits(source, added, bound, layer):
+            if added is None or not fits(source, added, bound, layer):
                 return False
             if not work.fresh and bound.offset is None:
                 added = replace(added, codes=added.codes.clone())
         try:
-            result = _computed(engine, source, added, bound, layer)
+            result = convolution(engine, source, added, bound)
         except RuntimeError as error:
-            raise _failed(layer, error) from error
+            raise failed(layer, error) from error
         grid = bound.calculation.output
         if grid is not None:
             eight = EightBit.on_grid(result, grid)
-            _clip_codes(eight, layer)
+            clip_codes(eight, layer)
             self._values[work.name] = eight
             return True
         if not bound.calculation.rectified or not math.isinf(layer.high):
-            _clip(result, layer)
+            clip(result, layer)
         self._values[work.name] = result if work.grid is None else quantized(result, work.grid)
         return True
 
-    def _linear(self, engine: Engine, work: _Work, layer: Layer, bound: BoundLayer) -> bool:
+    def _linear(self, engine: Engine, work: Work, layer: Layer, bound: BoundLayer) -> bool:
         """A linear layer in integers; whether its input is floats, or 8-bit numbers."""
         value = self._values[layer.source]
         rows = self._rows_of.get(layer.source)
@@ -203,21 +182,21 @@ class _Run:
                 return False
             self._rows_of[layer.source] = rows
         try:
-            result = _linear(engine, rows, bound)
+            result = linear(engine, rows, bound)
         except RuntimeError as error:
-            raise _failed(layer, error) from error
-        _clip(result, layer)
+            raise failed(layer, error) from error
+        clip(result, layer)
         self._values[work.name] = result
         return True
 
-    def _in_floats(self, work: _Work) -> None:
+    def _in_floats(self, work: Work) -> None:
         """The layer's own nodes, one after the other."""
         for step in work.steps:
             self._values[step.node.name] = self._call(step)
         for step in work.steps[:-1]:
             del self._values[step.node.name]
 
-    def _plain(self, work: _Work, step: Step) -> None:
+    def _plain(self, work: Work, step: Step) -> None:
         first = step.node.args[0] if step.node.args else None
         value = self._values.get(first.name) if isinstance(first, ValueRef) else None
         if work.grid is not None and isinstance(value, EightBit):
@@ -231,11 +210,11 @@ class _Run:
         """8-bit numbers in another order, or the greatest of each window."""
         args = [self._fill(item) for item in step.args[1:]]
         if step.node.op == POOLING:
-            return replace(value, codes=_greatest(value.codes, *args, **step.kwargs))
+            return replace(value, codes=greatest(value.codes, *args, **step.kwargs))
         kwargs = {key: self._fill(item) for key, item in step.kwargs.items()}
         return replace(value, codes=call_step(step, [value.codes, *args], kwargs))
 
-    def _rows(self, work: _Work, table: str) -> torch.Tensor:
+    def _rows(self, work: Work, table: str) -> torch.Tensor:
         step = work.step
         if step is None:  # pragma: no cover
             raise ValueError("a lookup has its node")
@@ -275,118 +254,3 @@ class _Run:
     def _state(self, name: str) -> torch.Tensor:
         held = self._held.get(name)
         return load_state(self._states[name], self._source) if held is None else held
-
-
-def _failed(layer: Layer, error: RuntimeError) -> UnsupportedModelError:
-    reason = str(error).partition("\n")[0][:300]
-    return UnsupportedModelError(f"The kernel of {layer.weight!r} failed: {reason}")
-
-
-def _computed(
-    engine: Engine, source: EightBit, added: EightBit | None, bound: BoundLayer, layer: Layer
-) -> torch.Tensor:
-    """The layer's result before what it clips to, but for what the kernel clips by itself."""
-    if bound.offset is None:
-        return engine.run(source, bound.calculation, added)
-    result = engine.run(source, bound.calculation, None)
-    _add_offset(engine, result, source, bound)
-    return result if added is None else result.add_(added.floats())
-
-
-def _linear(engine: Engine, source: RowCodes, bound: BoundLayer) -> torch.Tensor:
-    """float32 [..., rows] from [..., columns]: a convolution over one long column of pixels."""
-    codes = source.codes
-    plane = codes.view(1, *codes.shape, 1).permute(0, 2, 1, 3)
-    sums = engine.run(EightBit(plane, 1.0, 0), bound.calculation, None)
-    rows = sums.permute(0, 2, 3, 1).reshape(len(codes), -1)
-    if bound.terms is None:
-        raise ValueError("a linear layer has its terms")
-    rows.addmm_(source.terms, bound.terms).mul_(source.scale)
-    return rows.view(*source.lead, -1)
-
-
-def _add_offset(engine: Engine, result: torch.Tensor, source: EightBit, bound: BoundLayer) -> None:
-    """Add each row's offset times the sum of the input under the window, which is one for all rows."""
-    if bound.window is None or bound.offset is None:
-        raise ValueError("a convolution with offsets has a window")
-    sums = engine.run(source, bound.window, None).permute(0, 2, 3, 1).unsqueeze(-1)
-    groups = sums.shape[3]
-    by_group = result.permute(0, 2, 3, 1).unflatten(3, (groups, -1))
-    torch.addcmul(by_group, sums, bound.offset.view(groups, -1), out=by_group)
-
-
-def _fits(source: EightBit, added: EightBit, bound: BoundLayer, layer: Layer) -> bool:
-    """Whether what is added has the shape of the sum: it could be spread out over it."""
-    geometry = layer.geometry
-    batch, _, *plane = source.codes.shape
-    kernel = bound.weight.kernel
-    sizes = (
-        (size + 2 * pad - dilate * (width - 1) - 1) // step + 1
-        for size, pad, dilate, width, step in zip(
-            plane, geometry.padding, geometry.dilation, kernel, geometry.stride, strict=True
-        )
-    )
-    return tuple(added.codes.shape) == (batch, bound.weight.rows, *sizes)
-
-
-def _clip(result: torch.Tensor, layer: Layer) -> None:
-    if not (math.isinf(layer.low) and math.isinf(layer.high)):
-        result.clamp_(layer.low, layer.high)
-
-
-def _clip_codes(value: EightBit, layer: Layer) -> None:
-    """Clip what the ends of the grid do not clip already."""
-    low, high = -value.zero * value.scale, (255 - value.zero) * value.scale
-    slack = _TRIFLE * value.scale
-    if layer.low > low + slack or layer.high < high - slack:
-        least = 0 if math.isinf(layer.low) else round(layer.low / value.scale) + value.zero
-        most = 255 if math.isinf(layer.high) else round(layer.high / value.scale) + value.zero
-        value.codes.clamp_(min(max(least, 0), 255), min(max(most, 0), 255))
-
-
-def _greatest(
-    codes: torch.Tensor,
-    kernel: Sequence[int],
-    stride: Sequence[int] = (),
-    padding: Sequence[int] | int = 0,
-    dilation: Sequence[int] | int = 1,
-    ceil_mode: bool = False,  # noqa: FBT001, FBT002 - in the operator's own order
-) -> torch.Tensor:
-    sizes = [_pair(item) for item in (kernel, stride or kernel, padding, dilation)]
-    result: torch.Tensor = torch.ops.quantized.max_pool2d(codes, *sizes, ceil_mode)
-    return result
-
-
-def _pair(item: Sequence[int] | int) -> list[int]:
-    sizes = [item] if isinstance(item, int) else list(item)
-    return sizes * 2 if len(sizes) == 1 else sizes
-
-
-def _works(graph: Graph, plan: Plan) -> Iterator[_Work]:
-    """The steps of a run, in order."""
-    covered = {index for layer in plan.layers.values() for index in layer.nodes}
-    kept: list[tuple[int, Node]] = []
-    for index, node in enumerate(graph.nodes):
-        layer = plan.layers.get(index)
-        if layer is not None:
-            read = [layer.source] if layer.added is None else [layer.source, layer.added]
-            kept.append((index, Node(layer.value, _LAYER, "", tuple(ValueRef(name) for name in read), {})))
-        elif index in plan.lookups:
-            kept.append((index, replace(node, args=(None, *node.args[1:]))))
-        elif index not in covered:
-            kept.append((index, node))
-    ends = lifetimes(replace(graph, nodes=tuple(node for _, node in kept)))
-    makers = {layer.value for layer in plan.layers.values()}
-    for (index, node), own in zip(kept, ends, strict=True):
-        grid = plan.grids.get(node.name) if node.name in plan.eight_bit else None
-        layer = plan.layers.get(index)
-        if layer is not None:
-            fresh = layer.added in own.frees and layer.added in makers
-            steps = tuple(make_step(graph.nodes[at], _NOTHING) for at in layer.nodes)
-            yield _Work(node.name, own, layer=layer, steps=steps, grid=grid, fresh=fresh)
-        elif index in plan.lookups:
-            step = make_step(graph.nodes[index], own)
-            yield _Work(node.name, own, step=step, table=plan.lookups[index])
-        else:
-            arranges = node.op in ARRANGING or node.op == POOLING
-            yield _Work(node.name, own, step=make_step(node, own), grid=grid if arranges else None)

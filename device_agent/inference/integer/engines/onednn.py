@@ -26,7 +26,7 @@ class OneDnn:
     def is_here() -> bool:
         """Whether this torch and this processor have it: without VNNI sums of pairs would saturate."""
         has_ops = hasattr(torch.ops.onednn, "qconv_pointwise") and hasattr(torch.ops.onednn, "qconv_prepack")
-        return has_ops and torch.backends.mkldnn.is_available() and bool(torch.cpu._is_vnni_supported())  # noqa: SLF001
+        return has_ops and torch._C._has_mkldnn and bool(torch.cpu._is_vnni_supported())  # noqa: SLF001
 
     @property
     def name(self) -> str:
@@ -67,22 +67,12 @@ class OneDnn:
             self._no_zeros(len(what.scale)),
         )
         geometry = (*_axes(what.geometry), what.geometry.groups, scale, zero, dtype)
+        result: torch.Tensor
         if added is None:
-            result: torch.Tensor = self._run(*common, what.bias, *geometry, attribute, [], "")
-            return result
-        result = self._run_added(
-            *common,
-            added.codes,
-            what.bias,
-            *geometry,
-            added.scale,
-            added.zero,
-            "sum",
-            1.0,
-            attribute,
-            [],
-            "",
-        )
+            result = self._run(*common, what.bias, *geometry, attribute, [], "")
+        else:
+            sum_up: tuple[Any, ...] = (added.scale, added.zero, "sum", 1.0, attribute, [], "")
+            result = self._run_added(*common, added.codes, what.bias, *geometry, *sum_up)
         return result
 
     def _no_zeros(self, rows: int) -> torch.Tensor:

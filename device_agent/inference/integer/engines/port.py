@@ -42,7 +42,7 @@ def quantized(tensor: torch.Tensor, grid: Grid) -> EightBit:
     marked = _quantize(tensor.to(torch.float32), grid.scale, zero)
     # The same memory without torch's mark of a quantized tensor, which few operators take.
     codes = torch.empty(0, dtype=torch.uint8)
-    codes.set_(marked.untyped_storage(), 0, marked.shape, marked.stride())  # type: ignore[call-overload]
+    codes.set_(marked.untyped_storage(), 0, marked.shape, marked.stride())
     return EightBit(codes, grid.scale, zero)
 
 
