@@ -48,7 +48,7 @@ class Dequantizer:
             rows = self._weight[:count].view(shape[0], -1)
             for resident in parts:
                 level = clamp_level(resident.levels, highest_level)
-                affine = resident.affines[resident.levels.index(level)]
+                affine = resident.affine(level)
                 out = rows[resident.part.start : resident.part.stop]
                 down = steps_down(resident.codes.level, resident.carries, resident.levels, level)
                 out.copy_(self._signed_codes(resident.codes, down, level).view(out.shape))

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from device_agent.residency.bit_planes import PackedCodes, pack_codes
+
+CHUNK: Final = 1 << 17  # codes that are worked on at a time, few enough for the cache of one core
 
 
 class Codes(Protocol):
@@ -53,3 +57,23 @@ class ByteCodes:
     def unsigned(self) -> NDArray[np.uint8]:
         """See ``Codes``."""
         return self.values.copy()
+
+    def read_into(self, start: int, out: NDArray[np.uint8]) -> None:
+        """``out`` has the values from ``start`` on, as many as it takes."""
+        out[:] = self.values[start : start + out.size]
+
+
+def held_codes(unsigned: NDArray[np.uint8], level: int, *, unpacked: bool) -> Codes:
+    """Codes in one of the two forms.
+
+    Args:
+        unsigned: uint8 [count], values in [0, 2**level - 1]; given away.
+        level: Bits per code.
+        unpacked: Whether they take a byte each.
+    """
+    return ByteCodes(level, unsigned) if unpacked else pack_codes(unsigned, level)
+
+
+def is_unpacked(codes: Codes) -> bool:
+    """Whether they take a byte each, maybe in an executor's own order."""
+    return not isinstance(codes, PackedCodes)

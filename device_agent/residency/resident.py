@@ -14,9 +14,10 @@ from common.nesting import clamp_level
 from common.rows import Affine, Grid
 from device_agent.residency.bit_planes import PackedCodes
 from device_agent.residency.codes import Codes
+from device_agent.residency.row_scales import RowScales
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ResidentPart:
     """A quantized tensor, or some of its output rows.
 
@@ -24,8 +25,8 @@ class ResidentPart:
         part: Which rows of which tensor.
         codes: At the block's level, in one form or another.
         levels: From the block's base up to its level.
-        affines: One per each of these levels; a step down finds its own here.
-        grid: What scale and offset of a level above start from.
+        affines: Scale and offset of each of these levels; a step down finds its own here.
+        grid: What they follow from.
         carries: One per step from the base up to the block's level: what, beside the codes, a step down needs
             (``common.nesting``), as stored; None where codes below are the high bits of those above.
     """
@@ -33,7 +34,7 @@ class ResidentPart:
     part: TensorPart
     codes: Codes
     levels: tuple[int, ...]
-    affines: tuple[Affine, ...]
+    affines: RowScales
     grid: Grid
     carries: tuple[PackedCodes | None, ...] = ()
 
@@ -45,11 +46,10 @@ class ResidentPart:
     def size_bytes(self) -> int:
         """Memory that the part takes."""
         carries = sum(carry.size_bytes for carry in self.carries if carry)
-        affines = sum(affine.size_bytes for affine in self.affines)
-        return self.codes.size_bytes + carries + affines + self.grid.size_bytes
+        return self.codes.size_bytes + carries + self.affines.size_bytes + self.grid.size_bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ResidentBlock:
     """A block in memory.
 
@@ -91,7 +91,7 @@ class ResidentBlock:
         return self.level_floats[name][self.levels.index(clamp_level(self.levels, highest_level))]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Snapshot:
     """All blocks of a version, each at some level.
 
@@ -100,15 +100,14 @@ class Snapshot:
         blocks: In the manifest's order.
         tensors: Name to the index of every block that holds some of its rows, in row order.
         floats: Name to the index of its block.
-        prepared: Tensor name to what an executor made of it; what it is, it alone knows. Two snapshots that
-            differ in it are the same weights.
+        prepared: Tensor name to what an executor made of it; what it is, it alone knows.
     """
 
     levels: tuple[int, ...]
     blocks: tuple[ResidentBlock, ...]
     tensors: Mapping[str, tuple[tuple[int, int], ...]] = field(repr=False)
     floats: Mapping[str, int] = field(repr=False)
-    prepared: Mapping[str, object] = field(default_factory=dict, repr=False, compare=False)
+    prepared: Mapping[str, object] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, levels: tuple[int, ...], blocks: Sequence[ResidentBlock]) -> Snapshot:
