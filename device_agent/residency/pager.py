@@ -113,6 +113,12 @@ class Pager:
         with self._paging:
             self._change(Target(self.levels, frozenset(names)))
 
+    def renew(self) -> None:
+        """Have ``prepare`` look at every block again: it does otherwise now."""
+        with self._paging:
+            for group in self._groups:
+                self._publish(self._snapshot, group)
+
     def _load(self, levels: Sequence[int]) -> None:
         manifest = self._manifest
         refs = [
