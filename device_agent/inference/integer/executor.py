@@ -87,11 +87,18 @@ class Executor:
             isinstance(part.codes, KernelCodes) and part.codes.weight is first.weight for part in parts
         ):
             return first.weight
-        exact = self._exact or layer.kind == "linear"
+        if not self._serves(self._engine, layer, parts[0].part.shape):
+            return None
+        exact = layer.kind == "linear" or (self._exact and self._engine.gives_floats())
         source = self.sources.get(layer.weight) or _guess(layer, parts[0].part.shape)
-        return kernel_weight(
-            parts, self._engine, layer.geometry, source, exact=exact and self._engine.gives_floats()
-        )
+        return kernel_weight(parts, self._engine, layer.geometry, source, exact=exact)
+
+    def _serves(self, engine: Engine, layer: Layer, shape: tuple[int, ...]) -> bool:
+        """Whether an engine gives the layer's result in the form that the plan wants."""
+        if layer.kind == "linear":
+            return True
+        gives = engine.gives_floats() or layer.value in self._plan.eight_bit
+        return gives and engine.takes(layer.geometry, shape[1])
 
     @staticmethod
     def _same_floats(before: object, layer: Layer, snapshot: Snapshot) -> bool:

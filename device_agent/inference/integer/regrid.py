@@ -38,6 +38,7 @@ _FEWEST: Final = 16  # columns, for errors to cancel out
 # The greatest ``slope * (codes + shift)``: with the dither it stays below 128 * 128.
 _REACH: Final = 16256
 _REACH_ROUNDED: Final = 16320
+_REACH_BELOW: Final = 16384  # of the least: what is added only lifts it
 _SUM_BITS: Final = 15
 _TRIFLE: Final = 1e-3  # so much a shift may be off by division
 _CHUNK: Final = 1 << 16  # weights at a time, so that they stay in the cache
@@ -171,9 +172,9 @@ def _lines(
         return None
     top = unsigned.max(axis=1).astype(np.float64) - half + shift
     bottom = unsigned.min(axis=1).astype(np.float64) - half + shift
-    most = np.maximum(np.maximum(np.abs(top), np.abs(bottom)), 1.0)
     reach = _REACH_ROUNDED if unsigned.shape[1] < _FEWEST else _REACH
-    slope = np.minimum(np.floor(reach / most + _TRIFLE), 1 << (_SUM_BITS - level))
+    most = np.minimum(reach / np.maximum(top, 1.0), _REACH_BELOW / np.maximum(-bottom, 1.0))
+    slope = np.minimum(np.floor(most + _TRIFLE), 1 << (_SUM_BITS - level))
     if level == _FULL:
         np.minimum(slope, UNIT - 1, out=slope)
     if float(slope.min()) < UNIT // 2 or (level < _FULL and float(slope.min()) < UNIT):
