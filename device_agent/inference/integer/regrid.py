@@ -40,6 +40,7 @@ _REACH: Final = 16256
 _REACH_ROUNDED: Final = 16320
 _REACH_BELOW: Final = 16384  # of the least: what is added only lifts it
 _SUM_BITS: Final = 15
+_WIDE: Final = 2 * UNIT + 2  # a slope at which rounding moves no sum as far as half way to another code's
 _TRIFLE: Final = 1e-3  # so much a shift may be off by division
 _CHUNK: Final = 1 << 16  # weights at a time, so that they stay in the cache
 _NOISE: Final = 0.25  # mean square of what rounding with dither adds to a value
@@ -231,10 +232,15 @@ def _quotients(
     steps = slope.astype(np.float32)
     exact = intercept.astype(np.float32) - steps * np.float32(1 << (level - 1))
     quotients = values.astype(np.float32)
-    quotients -= dither.astype(np.float32) / np.float32(UNIT)
+    if int(slope.min()) >= _WIDE:
+        # So far apart are the codes that the nearest one is theirs, whatever the dither.
+        first = np.float32(0.5) - exact / steps
+    else:
+        quotients -= dither.astype(np.float32) / np.float32(UNIT)
+        # A half keeps the division away from whole numbers.
+        first = (np.float32(UNIT) - np.float32(0.5) - exact) / steps
     quotients *= (np.float32(UNIT) / steps)[:, None]
-    # A half keeps the division away from whole numbers.
-    quotients += ((np.float32(UNIT) - np.float32(0.5) - exact) / steps)[:, None]
+    quotients += first[:, None]
     return quotients
 
 
