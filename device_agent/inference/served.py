@@ -85,7 +85,7 @@ class ServedModel:
         graph = _graph(manifest, read)
         kernels = Kernels(manifest, graph, rules, choices)
         runtime = Runtime(graph, kernels.plan, kernels.engine)
-        pager = Pager(manifest, read, levels, prepare=kernels.executor.prepare)
+        pager = Pager(manifest, read, levels, prepare=kernels.executor.prepare, forge=kernels.executor.forge)
         check_binding(graph, pager.snapshot)
         return cls(manifest, graph, pager, runtime, kernels, read)
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -175,7 +175,7 @@ def _lines(
     bottom = unsigned.min(axis=1).astype(np.float64) - half + shift
     reach = _REACH_ROUNDED if unsigned.shape[1] < _FEWEST else _REACH
     most = np.minimum(reach / np.maximum(top, 1.0), _REACH_BELOW / np.maximum(-bottom, 1.0))
-    slope = np.minimum(np.floor(most + _TRIFLE), 1 << (_SUM_BITS - level))
+    slope: NDArray[np.float64] = np.minimum(np.floor(most + _TRIFLE), 1 << (_SUM_BITS - level))
     if level == _FULL:
         np.minimum(slope, UNIT - 1, out=slope)
     if float(slope.min()) < UNIT // 2 or (level < _FULL and float(slope.min()) < UNIT):
@@ -234,7 +234,7 @@ def _quotients(
     quotients = values.astype(np.float32)
     if int(slope.min()) >= _WIDE:
         # So far apart are the codes that the nearest one is theirs, whatever the dither.
-        first = np.float32(0.5) - exact / steps
+        first: NDArray[np.floating[Any]] = np.float32(0.5) - exact / steps
     else:
         quotients -= dither.astype(np.float32) / np.float32(UNIT)
         # A half keeps the division away from whole numbers.
