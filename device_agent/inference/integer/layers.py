@@ -24,6 +24,7 @@ _CONVOLUTION: Final = "aten.convolution.default"
 _LINEAR: Final = "aten.linear.default"
 _NORM: Final = "aten._native_batch_norm_legit_no_training.default"
 _ADD: Final = "aten.add.Tensor"
+_FLOAT32: Final = "float32"  # what kernels give
 _PLANE_AXES: Final = 4  # of the weight of a convolution over two axes
 _MATRIX_AXES: Final = 2
 
@@ -96,12 +97,14 @@ def find_layers(graph: Graph, addable: AbstractSet[str] = frozenset()) -> tuple[
     readers = _readers(graph)
     quantized = set(quantizable_states(graph))
     shapes = {state.name: state.shape for state in graph.states}
+    single = {state.name for state in graph.states if state.dtype == _FLOAT32}
     states = Counter(name for node in graph.nodes for name in _state_names(node))
     begun = [
         layer
         for index, node in enumerate(graph.nodes)
         if (layer := _begin(index, node, shapes)) is not None
         and layer.weight in quantized
+        and layer.weight in single
         and states[layer.weight] == 1
     ]
     normed = [_with_norm(layer, graph, readers) for layer in begun]
