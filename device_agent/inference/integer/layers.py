@@ -173,7 +173,13 @@ def _pair(item: Argument) -> tuple[int, int] | None:
 def _with_norm(layer: Layer, graph: Graph, readers: Mapping[str, tuple[int, ...]]) -> Layer:
     index = _only_reader(layer.value, readers)
     node = graph.nodes[index] if index is not None else None
-    if index is None or node is None or node.op != _NORM or node.args[0] != ValueRef(layer.value):
+    if (
+        layer.kind != "convolution"
+        or index is None
+        or node is None
+        or node.op != _NORM
+        or node.args[0] != ValueRef(layer.value)
+    ):
         return layer
     gain, shift, mean, variance, _, epsilon = node.args[1:]
     taken = _only_reader(node.name, readers)
