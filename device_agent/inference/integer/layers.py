@@ -187,6 +187,8 @@ def _with_norm(layer: Layer, graph: Graph, readers: Mapping[str, tuple[int, ...]
         return layer
     if not (isinstance(mean, StateRef) and isinstance(variance, StateRef)):
         return layer
+    if isinstance(gain, ValueRef) or isinstance(shift, ValueRef):
+        return layer  # computed: nobody knows them before a request
     result = graph.nodes[taken]
     if result.op != GETITEM or result.args[1] != 0:
         return layer
