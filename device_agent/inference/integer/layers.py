@@ -243,6 +243,8 @@ def _with_activation(layer: Layer, graph: Graph, readers: Mapping[str, tuple[int
 
 def _bounds(node: Node) -> tuple[float, float] | None:
     """What a node clips its first argument to; None for one that does anything else."""
+    if node.kwargs or not all(item is None or isinstance(item, int | float) for item in node.args[1:]):
+        return None
     low, high = (*node.args[1:], None, None)[:2]
     bounds = {
         "aten.relu.default": (0.0, math.inf),
@@ -251,7 +253,7 @@ def _bounds(node: Node) -> tuple[float, float] | None:
         "aten.clamp.default": (_number(low, -math.inf), _number(high, math.inf)),
         "aten.clamp_min.default": (_number(low, -math.inf), math.inf),
     }
-    return None if node.kwargs else bounds.get(node.op)
+    return bounds.get(node.op)
 
 
 def _number(argument: Argument, default: float) -> float:
