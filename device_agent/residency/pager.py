@@ -8,15 +8,17 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from common.blob_codec import decode_bytes
+from common.block_codec import open_blob, shape_of
 from common.errors import IntegrityError
-from common.manifest import BlobRef, Manifest
+from common.manifest import Block, Manifest
 from device_agent.residency.background import in_background
-from device_agent.residency.block_loader import ReadBlob, VerifiedBlob, load_block, shard_refs
+from device_agent.residency.block_loader import OpenBlob, Opened, ReadBlob, load_block, shard_indices
 from device_agent.residency.groups import block_groups
 from device_agent.residency.heap import Released, give_back
+from device_agent.residency.read_ahead import ReadAhead
 from device_agent.residency.resident import Snapshot
 from device_agent.residency.target import Target
-from device_agent.residency.verified_reads import ReadAhead, verified
 
 Prepare = Callable[[Snapshot, Collection[int]], Snapshot]
 """Called with the snapshot that would be published and the indices of the blocks that changed in it; returns
@@ -113,17 +115,23 @@ class Pager:
         with self._paging:
             self._change(Target(self.levels, frozenset(names)))
 
+    def renew(self) -> None:
+        """Have ``prepare`` look at every block again: it does otherwise now."""
+        with self._paging:
+            for group in self._groups:
+                self._publish(self._snapshot, group)
+
     def _load(self, levels: Sequence[int]) -> None:
         manifest = self._manifest
-        refs = [
-            ref
+        wanted = [
+            (block, index)
             for block, level in zip(manifest.blocks, levels, strict=True)
-            for ref in block.blobs[: block.levels(manifest.levels).index(level) + 1]
+            for index in range(block.levels(manifest.levels).index(level) + 1)
         ]
-        with ReadAhead(self._read, refs) as blob:
+        with ReadAhead(self._opened, wanted) as opened:
             for group in self._groups:
                 blocks = [
-                    load_block(manifest.blocks[at], manifest.levels, levels[at], blob, self._unpacked)
+                    load_block(manifest.blocks[at], manifest.levels, levels[at], opened, self._unpacked)
                     for at in group
                 ]
                 self._publish(self._snapshot.extended(blocks), group)
@@ -145,26 +153,25 @@ class Pager:
         """All blocks are at the target."""
         started = time.monotonic()
         units = list(self._units(target))
-        refs = [ref for unit in units for at in unit for ref in self._shards(at, target)]
+        shards = [shard for unit in units for at in unit for shard in self._shards(at, target)]
         paged_out_bytes = 0
-        with ReadAhead(self._read, refs) as blob:
+        with ReadAhead(self._opened, shards) as opened:
             for unit in units:
-                paged_out_bytes += max(self._bring_unit(unit, target, blob, released), 0)
+                paged_out_bytes += max(self._bring_unit(unit, target, opened, released), 0)
         changed = sum(map(len, units))
-        paged_in_bytes = sum(ref.size_bytes for ref in refs)
+        paged_in_bytes = sum(block.blobs[index].size_bytes for block, index in shards)
         return PageReport(paged_in_bytes, paged_out_bytes, changed, time.monotonic() - started)
 
-    def _bring_unit(
-        self, unit: Collection[int], target: Target, blob: VerifiedBlob, released: Released
-    ) -> int:
+    def _bring_unit(self, unit: Collection[int], target: Target, opened: OpenBlob, released: Released) -> int:
         """Some blocks are at the target, all at once; how many bytes fewer they take."""
         before = self._snapshot
         before_bytes = sum(before.blocks[at].size_bytes for at in unit)
         levels, blocks = self._manifest.levels, self._manifest.blocks
-        after = {at: target.block(at, blocks[at], levels, before.blocks[at], blob) for at in unit}
-        released.watch(before)
+        after = {at: target.block(at, blocks[at], levels, before.blocks[at], opened) for at in unit}
         self._publish(before.with_blocks(after), unit)
-        return before_bytes - sum(self._snapshot.blocks[at].size_bytes for at in unit)
+        freed_bytes = before_bytes - sum(self._snapshot.blocks[at].size_bytes for at in unit)
+        released.watch(before, freed_bytes)
+        return freed_bytes
 
     def _bring_back(self, before: Target, released: Released, cause: Exception) -> None:
         """All blocks are as they were, but for those that the disk does not give again.
@@ -175,7 +182,7 @@ class Pager:
         lost: dict[int, Exception] = {}
         for unit in self._units(before):
             try:
-                self._bring_unit(unit, before, partial(verified, self._read), released)
+                self._bring_unit(unit, before, self._opened, released)
             except Exception as error:  # noqa: BLE001  the others shall come back whatever it is
                 lost |= dict.fromkeys(unit, error)
         if lost:
@@ -195,9 +202,16 @@ class Pager:
             units += [changed] if whole and changed else [[at] for at in changed]
         return iter(sorted(units, key=lambda unit: any(target.takes_more(at, blocks[at]) for at in unit)))
 
-    def _shards(self, at: int, target: Target) -> tuple[BlobRef, ...]:
+    def _shards(self, at: int, target: Target) -> Iterator[tuple[Block, int]]:
         block, now = self._manifest.blocks[at], self._snapshot.blocks[at].level
-        return shard_refs(block, self._manifest.levels, now, target.levels[at])
+        for index in shard_indices(block, self._manifest.levels, now, target.levels[at]):
+            yield block, index
+
+    def _opened(self, block: Block, index: int) -> Opened:
+        """A blob from disk, held against its digest before anyone looks into it."""
+        ref = block.blobs[index]
+        data = decode_bytes(self._read(ref.digest), ref)
+        return open_blob(data, ref, shape_of(block, self._manifest.levels, index))
 
     def _publish(self, snapshot: Snapshot, changed: Collection[int]) -> None:
         self._snapshot = self._prepare(snapshot, changed) if self._prepare else snapshot

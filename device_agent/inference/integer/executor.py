@@ -12,6 +12,7 @@ from device_agent.inference.integer.layers import Layer
 from device_agent.inference.integer.plan import Plan
 from device_agent.inference.integer.weights import KernelCodes, KernelWeight, kernel_weight
 from device_agent.residency.bit_planes import PackedCodes
+from device_agent.residency.codes import ByteCodes
 from device_agent.residency.resident import ResidentBlock, ResidentPart, Snapshot
 
 _SIDE: Final = 14  # of an image amid a net
@@ -51,6 +52,8 @@ class Executor:
             weight = self._weight(layer, snapshot)
             if weight is None:
                 prepared.pop(name, None)
+                for at_block, at_part in places:
+                    blocks[at_block] = _with_bytes(blocks[at_block], at_part)
                 continue
             before = prepared.get(name)
             fresh = not (isinstance(before, BoundLayer) and before.weight is weight)
@@ -77,13 +80,13 @@ class Executor:
     def _weight(self, layer: Layer, snapshot: Snapshot) -> KernelWeight | None:
         """The kernel's weight: the one that is there, or a new one; None where floats shall do the layer."""
         parts = snapshot.parts(layer.weight)
+        if self._engine is None or layer.weight not in self.ready or _any_packed(parts):
+            return None
         first = parts[0].codes
         if isinstance(first, KernelCodes) and all(
             isinstance(part.codes, KernelCodes) and part.codes.weight is first.weight for part in parts
         ):
             return first.weight
-        if self._engine is None or layer.weight not in self.ready or _any_packed(parts):
-            return None
         if not self._serves(self._engine, layer, parts[0].part.shape):
             return None
         exact = layer.kind == "linear" or (self._exact and self._engine.gives_floats())
@@ -113,6 +116,17 @@ def _guess(layer: Layer, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def _any_packed(parts: tuple[ResidentPart, ...]) -> bool:
     return any(isinstance(part.codes, PackedCodes) for part in parts)
+
+
+def _with_bytes(block: ResidentBlock, at_part: int) -> ResidentBlock:
+    """The block with a part that no kernel holds."""
+    part = block.parts[at_part]
+    if not isinstance(part.codes, KernelCodes):
+        return block
+    codes = ByteCodes(part.codes.level, part.codes.unsigned())
+    return replace(
+        block, parts=(*block.parts[:at_part], replace(part, codes=codes), *block.parts[at_part + 1 :])
+    )
 
 
 def _with_kernel(block: ResidentBlock, at_part: int, weight: KernelWeight, at: int) -> ResidentBlock:

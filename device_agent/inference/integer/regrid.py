@@ -10,9 +10,11 @@ An offset works through the sum of a row's weights, and activations behind a rec
 what rounding does to that sum is what an answer suffers from, far more than from the rounding of each weight.
 ``dither``, the same in each row, runs evenly through [0, 128), so that the errors of a row cancel out.
 
-At part-bit levels a value stands for one code at most. At the full level ``slope`` is below 128 in rows with
-a zero point, and a value may stand for two neighbouring codes. Which of them it was is one bit, kept for just
-those values: the way back yields every code again, from memory alone, and costs some hundredth of a byte.
+At part-bit levels a value stands for one code at most. At the full level it is otherwise in rows with a zero
+point: they reach beyond int8. In most only a few weights do. Then every code keeps its own value, ``slope``
+is 128, and those few are cut, and remembered. Where cutting would cost more than rounding, ``slope`` is below
+128 and a value may stand for two neighbouring codes; which of them it was is one bit, kept for just those
+values. Either way every code comes back from memory alone, for some hundredth of a byte.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from common.rows import Affine
 
 UNIT_BITS: Final = 7
 UNIT: Final = 1 << UNIT_BITS  # a slope of one value for each code
+_FULL: Final = 8
+_GREATEST: Final = 127
 _HALF: Final = 63  # rounds to nearest, and keeps 255 codes at half a value each within int8
 _GOLDEN: Final = 0.6180339887498949  # steps of this visit [0, 1) most evenly
 _FEWEST: Final = 16  # columns, for errors to cancel out
@@ -36,9 +40,10 @@ _REACH: Final = 16256
 _REACH_ROUNDED: Final = 16320
 _REACH_BELOW: Final = 16384  # of the least: what is added only lifts it
 _SUM_BITS: Final = 15
+_WIDE: Final = 2 * UNIT + 2  # a slope at which rounding moves no sum as far as half way to another code's
 _TRIFLE: Final = 1e-3  # so much a shift may be off by division
 _CHUNK: Final = 1 << 16  # weights at a time, so that they stay in the cache
-_BYTE: Final = 8
+_NOISE: Final = 0.25  # mean square of what rounding with dither adds to a value
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,17 +55,22 @@ class Regrid:
         slope, intercept: int16 [rows].
         upper: uint8, packed bits: of each value that may stand for two codes, in order, whether it is the
             upper of them.
+        cut_at: int32 [cut], flat indices of the values that were cut, ascending.
+        cut_codes: uint8 [cut], the codes there.
     """
 
     level: int
     slope: NDArray[np.int16]
     intercept: NDArray[np.int16]
     upper: NDArray[np.uint8]
+    cut_at: NDArray[np.int32]
+    cut_codes: NDArray[np.uint8]
 
     @property
     def size_bytes(self) -> int:
         """Memory that it takes."""
-        return self.slope.nbytes + self.intercept.nbytes + self.upper.nbytes
+        arrays = (self.slope, self.intercept, self.upper, self.cut_at, self.cut_codes)
+        return sum(array.nbytes for array in arrays)
 
 
 def regrid(
@@ -78,27 +88,42 @@ def regrid(
         float32 [rows], the scale of the values, and what leads back; None where the offset of a row is so far
         beyond its codes that int8 cannot tell them apart.
     """
-    dither = _dither(unsigned.shape[1])
-    lines = _lines(unsigned, level, affine, _REACH_ROUNDED if unsigned.shape[1] < _FEWEST else _REACH)
+    lines = _lines(unsigned, level, affine)
     if lines is None:
         return None
-    slope, intercept = lines
-    zero = slope.astype(np.int32) << (level - 1)
-    # Of the codes as they are stored; in 16 bits it may wrap, and the sum wraps back.
-    stored = (intercept - zero).astype(np.int16)
+    slope, intercept, whole = lines
+    dither = _dither(unsigned.shape[1])
+    cut_at: list[NDArray[np.intp]] = []
+    cut_codes: list[NDArray[np.uint8]] = []
     upper: list[NDArray[np.bool_]] = []
     for rows in _chunks(unsigned.shape):
-        sums = unsigned[rows].astype(np.int16)
-        sums *= slope[rows, None]
-        sums += stored[rows, None]
-        sums += dither
-        if int(slope[rows].min()) < UNIT:
-            upper.append(_upper_bits(sums, slope[rows, None]))
-        np.right_shift(sums, UNIT_BITS, out=sums)
-        out[rows] = sums
+        if level < _FULL:
+            sums = _sums(unsigned[rows], slope[rows], intercept[rows], level, dither)
+            np.right_shift(sums, UNIT_BITS, out=sums)
+            out[rows] = sums
+            continue
+        cut, stretched = _subtract(unsigned[rows], whole[rows], out[rows])
+        kept = np.ones(out[rows].shape[0], np.bool_)
+        kept[stretched] = False
+        slope[rows][kept] = UNIT
+        if cut.size:
+            cut_codes.append(unsigned[rows].reshape(-1)[cut])
+            cut_at.append(cut + rows.start * unsigned.shape[1])
+        if stretched.size:
+            own = stretched + rows.start
+            sums = _sums(unsigned[own], slope[own], intercept[own], level, dither)
+            upper.append(_upper_bits(sums, slope[own, None]))
+            out[own] = sums >> UNIT_BITS
     scale = affine.scale * (np.float32(UNIT) / slope.astype(np.float32))
-    bits = np.packbits(np.concatenate(upper)) if upper else np.zeros(0, np.uint8)
-    return scale, Regrid(level, slope, intercept, bits)
+    intercept = np.where(slope == UNIT, np.rint(whole * UNIT), intercept) if level == _FULL else intercept
+    return scale, Regrid(
+        level,
+        slope,
+        intercept.astype(np.int16),
+        np.packbits(np.concatenate(upper)) if upper else np.zeros(0, np.uint8),
+        np.concatenate(cut_at).astype(np.int32) if cut_at else np.zeros(0, np.int32),
+        np.concatenate(cut_codes) if cut_codes else np.zeros(0, np.uint8),
+    )
 
 
 def codes_of(values: NDArray[np.int8], how: Regrid) -> NDArray[np.uint8]:
@@ -109,53 +134,38 @@ def codes_of(values: NDArray[np.int8], how: Regrid) -> NDArray[np.uint8]:
         how: As it gave it too.
     """
     unsigned = np.empty(values.shape, np.uint8)
-    slope = how.slope.astype(np.float32)
-    # Sums of the codes as they are stored, and the greatest code of each value; a half keeps the division
-    # away from whole numbers.
-    stored = how.intercept.astype(np.float32) - slope * np.float32(1 << (how.level - 1))
-    first = (np.float32(UNIT) - np.float32(0.5) - stored) / slope
     dither = _dither(values.shape[1])
-    shift = dither.astype(np.float32) / np.float32(UNIT)
-    step = np.float32(UNIT) / slope
-    bits: NDArray[np.uint8] | None = None
+    bits = np.unpackbits(how.upper) if how.upper.size else how.upper
     read = 0
     for rows in _chunks(values.shape):
-        quotient = values[rows].astype(np.float32)
-        quotient -= shift
-        quotient *= step[rows, None]
-        quotient += first[rows, None]
-        if int(how.slope[rows].min()) < UNIT:
-            bits = np.unpackbits(how.upper) if bits is None else bits
-            codes = quotient.astype(np.int16)
-            lower, count = _lower(codes, how.slope[rows, None], stored[rows], dither, bits[read:])
+        slope, intercept = how.slope[rows], how.intercept[rows]
+        if how.level < _FULL:
+            unsigned[rows] = _quotients(values[rows], slope, intercept, how.level, dither)
+            continue
+        zero = ((intercept >> UNIT_BITS) - UNIT).astype(np.uint8)
+        np.subtract(values[rows].view(np.uint8), zero[:, None], out=unsigned[rows])
+        stretched = np.flatnonzero(slope < UNIT)
+        if stretched.size:
+            own = stretched + rows.start
+            slope, intercept = slope[stretched], intercept[stretched]
+            codes = _quotients(values[own], slope, intercept, how.level, dither).astype(np.int16)
+            lower, count = _lower(
+                _sums(codes, slope, intercept, how.level, dither), slope[:, None], bits[read:]
+            )
             codes.reshape(-1)[lower] -= 1
             read += count
-            unsigned[rows] = codes
-        else:
-            unsigned[rows] = quotient
+            unsigned[own] = codes
+    unsigned.reshape(-1)[how.cut_at] = how.cut_codes
     return unsigned
 
 
-def _lower(
-    codes: NDArray[np.int16],
-    slope: NDArray[np.int16],
-    stored: NDArray[np.float32],
-    dither: NDArray[np.int16],
-    bits: NDArray[np.uint8],
-) -> tuple[NDArray[np.intp], int]:
-    """Where the lower of two codes was meant, and of how many codes there was a doubt."""
-    parts = codes * slope
-    parts += (stored.astype(np.int32) & 0xFFFF).astype(np.uint16).view(np.int16)[:, None]
-    parts += dither
-    parts &= UNIT - 1
-    doubtful = np.flatnonzero(parts >= slope)
-    return doubtful[bits[: doubtful.size] == 0], doubtful.size
-
-
 def _lines(
-    unsigned: NDArray[np.uint8], level: int, affine: Affine, reach: int
-) -> tuple[NDArray[np.int16], NDArray[np.int16]] | None:
-    """Slope and intercept of each row; None where a slope would be below one half."""
+    unsigned: NDArray[np.uint8], level: int, affine: Affine
+) -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.float64]] | None:
+    """Slope and intercept of each row, and its shift; None where a slope would be below one half.
+
+    The shift is whole where the weights are those of a zero point; it is NaN in rows in which it is not.
+    """
     half = 1 << (level - 1)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         shift = affine.offset.astype(np.float64) / affine.scale
@@ -163,11 +173,75 @@ def _lines(
         return None
     top = unsigned.max(axis=1).astype(np.float64) - half + shift
     bottom = unsigned.min(axis=1).astype(np.float64) - half + shift
+    reach = _REACH_ROUNDED if unsigned.shape[1] < _FEWEST else _REACH
     most = np.minimum(reach / np.maximum(top, 1.0), _REACH_BELOW / np.maximum(-bottom, 1.0))
     slope = np.minimum(np.floor(most + _TRIFLE), 1 << (_SUM_BITS - level))
-    if float(slope.min()) < UNIT // 2 or (level < _BYTE and float(slope.min()) < UNIT):
+    if level == _FULL:
+        np.minimum(slope, UNIT - 1, out=slope)
+    if float(slope.min()) < UNIT // 2 or (level < _FULL and float(slope.min()) < UNIT):
         return None
-    return slope.astype(np.int16), np.rint(slope * shift).astype(np.int16)
+    whole = np.where(np.abs(shift - np.rint(shift)) <= _TRIFLE, np.rint(shift), np.nan)
+    return slope.astype(np.int16), np.rint(slope * shift).astype(np.int16), whole
+
+
+def _subtract(
+    unsigned: NDArray[np.uint8], whole: NDArray[np.float64], out: NDArray[np.int8]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Values of codes with a whole shift.
+
+    Returns:
+        Where values were cut, as flat indices; and rows in which that will not do, which have none of these.
+    """
+    columns = unsigned.shape[1]
+    wide = unsigned.astype(np.int16)
+    wide += (np.nan_to_num(whole) - UNIT).astype(np.int16)[:, None]
+    np.copyto(out, wide, casting="unsafe")
+    cut = np.flatnonzero(wide != out)
+    values = wide.reshape(-1)[cut]
+    out.reshape(-1)[cut] = np.where(values > 0, _GREATEST, -_GREATEST - 1)
+    excess = np.abs(values.astype(np.float64)) - _GREATEST
+    cost = np.bincount(cut // columns, weights=excess * excess, minlength=len(unsigned))
+    stretched = (cost > _NOISE * columns) | np.isnan(whole)
+    return cut[~stretched[cut // columns]], np.flatnonzero(stretched)
+
+
+def _sums(
+    unsigned: NDArray[np.uint8] | NDArray[np.int16],
+    slope: NDArray[np.int16],
+    intercept: NDArray[np.int16],
+    level: int,
+    dither: NDArray[np.int16],
+) -> NDArray[np.int16]:
+    """``codes * slope + intercept + dither``: int16 [rows, columns]."""
+    sums = unsigned.astype(np.int16)
+    sums *= slope[:, None]
+    # For codes as they are stored the intercept may wrap in 16 bits; the sum wraps back.
+    sums += (intercept - (slope.astype(np.int32) << (level - 1))).astype(np.int16)[:, None]
+    sums += dither
+    return sums
+
+
+def _quotients(
+    values: NDArray[np.int8],
+    slope: NDArray[np.int16],
+    intercept: NDArray[np.int16],
+    level: int,
+    dither: NDArray[np.int16],
+) -> NDArray[np.float32]:
+    """The greatest code of each value, as it is stored, and a part of one: float32 [rows, columns]."""
+    steps = slope.astype(np.float32)
+    exact = intercept.astype(np.float32) - steps * np.float32(1 << (level - 1))
+    quotients = values.astype(np.float32)
+    if int(slope.min()) >= _WIDE:
+        # So far apart are the codes that the nearest one is theirs, whatever the dither.
+        first = np.float32(0.5) - exact / steps
+    else:
+        quotients -= dither.astype(np.float32) / np.float32(UNIT)
+        # A half keeps the division away from whole numbers.
+        first = (np.float32(UNIT) - np.float32(0.5) - exact) / steps
+    quotients *= (np.float32(UNIT) / steps)[:, None]
+    quotients += first[:, None]
+    return quotients
 
 
 def _upper_bits(sums: NDArray[np.int16], slope: NDArray[np.int16]) -> NDArray[np.bool_]:
@@ -182,6 +256,15 @@ def _upper_bits(sums: NDArray[np.int16], slope: NDArray[np.int16]) -> NDArray[np
     doubtful = np.flatnonzero(parts < 2 * gap)
     bits: NDArray[np.bool_] = parts.reshape(-1)[doubtful] < gap[doubtful // sums.shape[1], 0]
     return bits
+
+
+def _lower(
+    sums: NDArray[np.int16], slope: NDArray[np.int16], bits: NDArray[np.uint8]
+) -> tuple[NDArray[np.intp], int]:
+    """Where the lower of two codes was meant, and of how many codes there was a doubt; sums of the upper."""
+    sums &= UNIT - 1
+    doubtful = np.flatnonzero(sums >= slope)
+    return doubtful[bits[: doubtful.size] == 0], doubtful.size
 
 
 def _dither(columns: int) -> NDArray[np.int16]:

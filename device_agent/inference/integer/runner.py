@@ -31,8 +31,8 @@ from device_agent.inference.integer.works import Work, make_works
 
 # Table and indices to float32 rows.
 Lookup = Callable[[str, torch.Tensor], torch.Tensor]
-# Told how long each layer took, in seconds; with its weight's name.
-Timing = Callable[[str, float], None]
+# Told of each layer: its weight's name, how long it took in seconds, the shape of its input to a kernel.
+Timing = Callable[[str, float, tuple[int, ...]], None]
 
 
 class IntegerRunner:
@@ -82,9 +82,10 @@ class IntegerRunner:
                 if timing is None or work.layer is None:
                     run.take(work)
                     continue
+                shape = run.shape_of(work.layer)
                 started = time.perf_counter()
                 run.take(work)
-                timing(work.layer.weight, time.perf_counter() - started)
+                timing(work.layer.weight, time.perf_counter() - started, shape)
             return tuple(run.output(output.source) for output in self._graph.outputs)
 
 
@@ -129,6 +130,12 @@ class _Run:
             del self._values[name]
             self._eights.pop(name, None)
             self._rows_of.pop(name, None)
+
+    def shape_of(self, layer: Layer) -> tuple[int, ...]:
+        """Of a layer's input as its kernel sees it: [batch, columns, height, width]."""
+        value = self._values[layer.source]
+        shape = tuple((value.codes if isinstance(value, EightBit) else value).shape)
+        return (1, shape[-1], math.prod(shape[:-1]), 1) if layer.kind == "linear" else shape
 
     def output(self, source: ValueRef | StateRef) -> torch.Tensor:
         """A tensor that the answer holds."""
