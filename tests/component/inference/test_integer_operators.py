@@ -238,3 +238,28 @@ def test_the_same_request_gets_the_same_bits_and_leaves_its_input(engine_name: s
     assert all(
         torch.equal(one, other) for one, other in zip(before, case.version.exported.inputs, strict=True)
     )
+
+
+class Turned(nn.Module):
+    """A shortcut whose other reader is a view of it, which is read once the shortcut is gone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 16, 3, padding=1), nn.ReLU())
+        self.main = nn.Sequential(nn.Conv2d(3, 16, 1), nn.Conv2d(16, 16, 3, padding=1))
+        self.last, self.side = nn.Conv2d(16, 8, 1), nn.Conv2d(16, 8, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        stem = self.stem(image)
+        turned = stem.transpose(2, 3)
+        total = torch.relu(self.main(image) + stem)
+        result: torch.Tensor = self.last(total) + self.side(turned)
+        return result
+
+
+@pytest.mark.parametrize("engine_name", ENGINES)
+def test_a_shortcut_that_a_view_still_shows_is_not_overwritten(engine_name: str) -> None:
+    torch.manual_seed(0)
+    case = Case(make_version(Turned().eval(), (torch.rand(2, 3, 8, 8),), levels=LEVELS))
+    assert any(layer.added for layer in case.plan.layers.values())
+    assert max(case.errors(case.uniform(8), engine_named(engine_name))) < TOLERANCE
