@@ -38,7 +38,9 @@ class Rows:
         return found and (values, *found)
 
 
-def rows(level: int, shape: tuple[int, int], shift: NDArray[np.float64], seed: int, kind: str = "any") -> Rows:
+def rows(
+    level: int, shape: tuple[int, int], shift: NDArray[np.float64], seed: int, kind: str = "any"
+) -> Rows:
     """Random rows whose offset is ``shift`` codes."""
     random = np.random.default_rng(seed)
     most = (1 << level) - 1

@@ -43,7 +43,9 @@ def test_zero_is_met_exactly(values: np.ndarray) -> None:
     assert torch.equal(floats_of(rows)[:, 0], torch.zeros(len(values), dtype=torch.float64))
 
 
-@pytest.mark.parametrize("ends", [(-1.0, 1.0), (-3.0, 3.0), (-1.5, 253.5), (-253.5, 1.5), (0.0, 7.0), (-7.0, 0.0)])
+@pytest.mark.parametrize(
+    "ends", [(-1.0, 1.0), (-3.0, 3.0), (-1.5, 253.5), (-253.5, 1.5), (0.0, 7.0), (-7.0, 0.0)]
+)
 def test_ends_that_lie_a_half_beside_the_zero_stay_apart(ends: tuple[float, float]) -> None:
     low, high = ends
     for columns in (2, 7, 8, 31, 64):
