@@ -18,8 +18,6 @@ from common.addresses import parse_host_port
 from common.clock import SystemClock
 from common.files import write_atomically
 from device_agent.agent import Agent, Outside
-from device_agent.inference.http import create_http_app
-from device_agent.inference.http_server import serve_http
 from device_agent.inference.served import ServedModel
 from device_agent.inference.threads import limit_threads
 from device_agent.inference.warm_up import warm_up
@@ -29,6 +27,8 @@ from device_agent.link.mqtt_link import MqttLink
 from device_agent.link.socket_meter import open_meter
 from device_agent.link.url_link import UrlLink
 from device_agent.residency.sensors import SystemMemory
+from device_agent.serving.http.app import create_http_app
+from device_agent.serving.http.server import serve_http
 from device_agent.settings import Settings
 from device_agent.store.failures import disk_errors
 from device_agent.store.store import Store

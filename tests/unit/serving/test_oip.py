@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from common.errors import InvalidInputError
-from device_agent.inference.oip import DATATYPES, datatype_of, format_response, parse_request
+from device_agent.serving.oip import DATATYPES, datatype_of, format_response, parse_request
 
 
 def body(**changes: Any) -> bytes:

@@ -17,8 +17,8 @@ from starlette.routing import Route
 
 from common.errors import CapacityError, Error, InvalidInputError, NotFoundError
 from device_agent.inference.answering import AnsweringModel, TensorSpec
-from device_agent.inference.oip import MAX_BODY_BYTES, datatype_of, format_response, parse_request
-from device_agent.inference.worker import Worker
+from device_agent.serving.oip import MAX_BODY_BYTES, datatype_of, format_response, parse_request
+from device_agent.serving.worker import Worker
 
 _LOG: Final = logging.getLogger(__name__)
 _BODY_SECONDS: Final = 60.0

@@ -14,11 +14,11 @@ import pytest
 from numpy.typing import NDArray
 
 from common.errors import ConfigError, InvalidInputError
-from device_agent.inference import http_server
 from device_agent.inference.answering import Answer, AnsweringModel, TensorSpec
-from device_agent.inference.http import create_http_app
-from device_agent.inference.http_server import HttpServer, serve_http
-from device_agent.inference.worker import Worker
+from device_agent.serving.http import server as http_server
+from device_agent.serving.http.app import create_http_app
+from device_agent.serving.http.server import HttpServer, serve_http
+from device_agent.serving.worker import Worker
 
 
 class Doubler:
