@@ -14,7 +14,6 @@ from typing import Final
 
 import psutil
 
-from common.addresses import parse_host_port
 from common.clock import SystemClock
 from common.files import write_atomically
 from device_agent.agent import Agent, Outside
@@ -27,8 +26,9 @@ from device_agent.link.mqtt_link import MqttLink
 from device_agent.link.socket_meter import open_meter
 from device_agent.link.url_link import UrlLink
 from device_agent.residency.sensors import SystemMemory
-from device_agent.serving.http.app import create_http_app
-from device_agent.serving.http.server import serve_http
+from device_agent.serving.endpoint import open_endpoint
+from device_agent.serving.queueing.lanes import QueueRules
+from device_agent.serving.service import Service
 from device_agent.settings import Settings
 from device_agent.store.failures import disk_errors
 from device_agent.store.store import Store
@@ -77,20 +77,29 @@ async def _serve(settings: Settings, store: Store, server: GrpcLink) -> None:
 
 @contextlib.asynccontextmanager
 async def _endpoint(settings: Settings, agent: Agent, device_id: str) -> AsyncGenerator[None, None]:
-    """The HTTP side answers, and files say where."""
-    host, port = parse_host_port(settings.http_listen)
-    http = await serve_http(create_http_app(agent.keeper.models, agent.status_tree), host, port)
-    agent.inference_url = http.url
-    content = json.dumps({"http": http.url, "device_id": device_id}).encode()
-    own = settings.store_dir / ENDPOINT_NAME
-    try:
-        _announce(own, content)
-        if settings.ready_file is not None:
-            _announce(settings.ready_file, content)
-        yield
-    finally:
-        own.unlink(missing_ok=True)
-        await http.close()
+    """Applications are answered, and files say where."""
+    rules = QueueRules(
+        length=settings.queue_length,
+        batch_rows=settings.batch_rows,
+        window_seconds=settings.batch_window_ms / 1000,
+        longest_seconds=settings.queue_seconds,
+    )
+    service = Service(
+        agent.keeper.models, agent.status_tree, rules, request_memory_bytes=settings.request_memory_bytes
+    )
+    grpc_listen = "" if settings.grpc_listen == "off" else settings.grpc_listen
+    async with open_endpoint(service, http_listen=settings.http_listen, grpc_listen=grpc_listen) as endpoint:
+        agent.inference_url = endpoint.http_url
+        where = {"http": endpoint.http_url, "grpc": endpoint.grpc_address, "device_id": device_id}
+        content = json.dumps(where).encode()
+        own = settings.store_dir / ENDPOINT_NAME
+        try:
+            _announce(own, content)
+            if settings.ready_file is not None:
+                _announce(settings.ready_file, content)
+            yield
+        finally:
+            own.unlink(missing_ok=True)
 
 
 async def _until(stop: asyncio.Event, agent: Agent) -> None:

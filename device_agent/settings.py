@@ -32,6 +32,12 @@ class Settings:
         server: ``HOST:PORT`` of the server's gRPC services.
         store_dir: Blobs, ledger and record of this device.
         http_listen: ``HOST:PORT`` of the inference endpoint.
+        grpc_listen: ``HOST:PORT`` of the same over gRPC; "off" for none.
+        queue_length: Requests that may wait for one model; more are refused.
+        queue_seconds: A request that has waited so long for its turn is refused.
+        batch_rows: Rows of several requests that run together at most; 1 runs each by itself.
+        batch_window_ms: How long a request waits for others to run with; 0 for those that wait already.
+        request_memory_bytes: Memory that requests may take while they are read and wait.
         memory_budget_bytes: Memory for weights; 0: what the board has, less ``reserve_bytes``.
         reserve_bytes: Memory for everything but weights.
         budget_file: A file with a budget in it, followed at run time; it overrides ``memory_budget_bytes``.
@@ -54,6 +60,12 @@ class Settings:
     server: str = "127.0.0.1:50051"
     store_dir: Path = Path("nestfleet-store")
     http_listen: str = "127.0.0.1:8080"
+    grpc_listen: str = "127.0.0.1:8081"
+    queue_length: int = 32
+    queue_seconds: float = 30.0
+    batch_rows: int = 32
+    batch_window_ms: float = 0.0
+    request_memory_bytes: int = 128 * _MIB
     memory_budget_bytes: int = 0
     reserve_bytes: int = 384 * _MIB
     budget_file: Path | None = None
@@ -157,6 +169,20 @@ def _count(value: object) -> int:
     return int(text)
 
 
+def _count_above_zero(value: object) -> int:
+    count = _count(value)
+    if not count:
+        raise ConfigError("0 is too few.", advice="Take at least 1.")
+    return count
+
+
+def _request_memory(value: object) -> int:
+    size_bytes = _size(value)
+    if size_bytes < _MIB:
+        raise ConfigError(f"{format_bytes(size_bytes)} is too little.", advice="Take at least 1MiB.")
+    return size_bytes
+
+
 def _yes(value: object) -> bool:
     if isinstance(value, bool):
         return value
@@ -165,11 +191,22 @@ def _yes(value: object) -> bool:
     return value == "yes"
 
 
-def _seconds(value: object) -> float:
+def _window_ms(value: object) -> float:
+    window_ms = _number(value)
+    if not 0 <= window_ms <= 1000:  # noqa: PLR2004
+        raise ConfigError(f"{window_ms:g} ms is not within 0 ms and a second.")
+    return window_ms
+
+
+def _number(value: object) -> float:
     try:
-        seconds = float(value) if isinstance(value, int | float) else float(_text(value))
+        return float(value) if isinstance(value, int | float) else float(_text(value))
     except ValueError as error:
         raise ConfigError(f"{value!r:.80} is no number.") from error
+
+
+def _seconds(value: object) -> float:
+    seconds = _number(value)
     if not math.isfinite(seconds) or not 0.1 <= seconds <= 86_400:  # noqa: PLR2004
         raise ConfigError(f"{seconds} s is not within 0.1 s and a day.")
     return seconds
@@ -182,6 +219,10 @@ def _device_id(value: object) -> str:
 def _address(value: object) -> str:
     parse_host_port(_text(value))
     return _text(value)
+
+
+def _address_or_off(value: object) -> str:
+    return "off" if value == "off" else _address(value)
 
 
 def _broker_url(value: object) -> str:
@@ -221,6 +262,12 @@ _HELP: Final[Mapping[str, tuple[str, str]]] = {
     "server": ("HOST:PORT", "of the server"),
     "store_dir": ("FOLDER", "for blobs, ledger and record"),
     "http_listen": ("HOST:PORT", "of the inference endpoint; port 0: the system's choice"),
+    "grpc_listen": ("HOST:PORT", "of the same over gRPC; off for none"),
+    "queue_length": ("COUNT", "requests that may wait for one model; more are refused"),
+    "queue_seconds": ("SECONDS", "a request that has waited so long for its turn is refused"),
+    "batch_rows": ("COUNT", "rows of several requests that run together at most; 1 runs each by itself"),
+    "batch_window_ms": ("MS", "how long a request waits for others to run with"),
+    "request_memory_bytes": ("SIZE", "memory that requests may take while they are read and wait"),
     "memory_budget_bytes": (
         "SIZE",
         "memory for weights, e.g. 12MiB; else what the board has, less the reserve",
@@ -250,6 +297,12 @@ _READ: Final[Mapping[str, Callable[[object], Any]]] = {
     "server": _address,
     "store_dir": _path,
     "http_listen": _address,
+    "grpc_listen": _address_or_off,
+    "queue_length": _count_above_zero,
+    "queue_seconds": _seconds,
+    "batch_rows": _count_above_zero,
+    "batch_window_ms": _window_ms,
+    "request_memory_bytes": _request_memory,
     "memory_budget_bytes": _size,
     "reserve_bytes": _size,
     "budget_file": _path,

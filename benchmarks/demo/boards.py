@@ -51,6 +51,7 @@ def start_agent(device_id: str, budget_bytes: int, server: str, children: Childr
         "SERVER": server,
         "STORE_DIR": str(RUN / device_id),
         "HTTP_LISTEN": "127.0.0.1:0",
+        "GRPC_LISTEN": "off",
         "BUDGET_FILE": str(_budget_file(device_id)),
         "DOWNLOAD_LIMIT_BYTES_PER_SECOND": str(LINK_BYTES_PER_SECOND),
         "THREADS": "1",

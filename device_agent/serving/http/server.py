@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from typing import Final
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from common.addresses import join_host_port
 from common.errors import ConfigError
+from device_agent.serving.http.connection import Connection
+from device_agent.serving.http.errors import UNAVAILABLE, error_response
 
+MAX_REQUESTS: Final = 128
 _CLOSE_SECONDS: Final = 3
-_CONNECTIONS: Final = 128
 
 
 class _Server(uvicorn.Server):
@@ -31,6 +35,20 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Generator[None, None, None]:
         """Leave the signals to the agent."""
         yield
+
+
+class _Bounded:
+    """An application that refuses requests while there are too many connections, and says so."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.connections: Collection[object] = ()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app
+        if len(self.connections) > MAX_REQUESTS:
+            app = error_response(UNAVAILABLE, f"More than {MAX_REQUESTS} connections are open.", close=True)
+        await app(scope, receive, send)
 
 
 class HttpServer:
@@ -63,16 +81,18 @@ async def serve_http(app: Starlette, host: str, port: int) -> HttpServer:
         ConfigError: The address cannot be bound.
     """
     listener = _bind(host, port)
+    bounded = _Bounded(app)
     config = uvicorn.Config(
-        app,
+        bounded,
+        http=Connection,
         log_config=None,
         access_log=False,
-        lifespan="on",
-        limit_concurrency=_CONNECTIONS,
+        lifespan="off",
         timeout_graceful_shutdown=_CLOSE_SECONDS,
         ws="none",
     )
     server = _Server(config)
+    bounded.connections = server.server_state.connections
     task = asyncio.create_task(server.serve(sockets=[listener]), name="http")
     accepting = asyncio.create_task(server.accepting.wait())
     await asyncio.wait([task, accepting], return_when=asyncio.FIRST_COMPLETED)
@@ -81,13 +101,13 @@ async def serve_http(app: Starlette, host: str, port: int) -> HttpServer:
         await task
         raise ConfigError(f"The HTTP server could not start on {host}:{port}.")
     bound_port = listener.getsockname()[1]
-    return HttpServer(f"http://{f'[{host}]' if ':' in host else host}:{bound_port}", server, task)
+    return HttpServer(f"http://{join_host_port(host, bound_port)}", server, task)
 
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, port), family=family, backlog=_CONNECTIONS)
+        listener = socket.create_server((host, port), family=family, backlog=MAX_REQUESTS)
     except (OSError, OverflowError) as error:
         raise ConfigError(
             f"{host}:{port} cannot be bound: {error}.", advice="Choose another address, or port 0 for any."

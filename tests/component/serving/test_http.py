@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from device_agent.serving.worker import Worker
 from numpy.typing import NDArray
 
 from common.errors import ConfigError, InvalidInputError
@@ -18,7 +19,6 @@ from device_agent.inference.answering import Answer, AnsweringModel, TensorSpec
 from device_agent.serving.http import server as http_server
 from device_agent.serving.http.app import create_http_app
 from device_agent.serving.http.server import HttpServer, serve_http
-from device_agent.serving.worker import Worker
 
 
 class Doubler:

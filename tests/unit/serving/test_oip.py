@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from device_agent.serving.oip import DATATYPES, datatype_of, format_response, parse_request
 from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from common.errors import InvalidInputError
-from device_agent.serving.oip import DATATYPES, datatype_of, format_response, parse_request
 
 
 def body(**changes: Any) -> bytes:
