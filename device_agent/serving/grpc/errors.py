@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NoReturn, TypeAlias
 
 import grpc
 
@@ -23,8 +24,19 @@ async def told(context: Context) -> AsyncIterator[None]:
     try:
         yield
     except Error as error:
-        status, message, trailers = to_status(error)
-        await context.abort(status, message, trailers)
+        await _abort(context, *to_status(error))
     except Exception as error:  # noqa: BLE001  # the last stop before the wire
         _log.error("a call failed", exc_info=error)
-        await context.abort(grpc.StatusCode.INTERNAL, _HIDDEN)
+        await _abort(context, grpc.StatusCode.INTERNAL, _HIDDEN, ())
+
+
+async def _abort(
+    context: Context, status: grpc.StatusCode, message: str, trailers: tuple[tuple[str, str], ...]
+) -> NoReturn:
+    try:
+        await context.abort(status, message, trailers)
+    except grpc.aio.AbortError:
+        raise
+    except Exception as error:
+        # gRPC has ended the call already: its deadline, or a message that is too large.
+        raise asyncio.CancelledError from error

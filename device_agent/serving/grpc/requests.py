@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from common.errors import InvalidInputError
 from device_agent.serving.protocol.datatypes import dtype_of
-from device_agent.serving.protocol.limits import MAX_TENSORS
+from device_agent.serving.protocol.limits import MAX_NAME_CHARACTERS, MAX_TENSORS
 from device_agent.serving.protocol.messages import InferRequest, check_id, check_output_parameters
 from device_agent.serving.protocol.tensors import array_from_bytes, array_from_numbers, check_shape
 
@@ -54,8 +54,8 @@ def parse_message(message: oip.ModelInferRequest) -> InferRequest:
         )
     inputs: dict[str, NDArray[Any]] = {}
     for index, tensor in enumerate(message.inputs):
-        if not tensor.name or tensor.name in inputs:
-            raise InvalidInputError(f"Input {tensor.name!r:.80} comes twice, or has no name.")
+        if not 0 < len(tensor.name) <= MAX_NAME_CHARACTERS or tensor.name in inputs:
+            raise InvalidInputError(f"Input {tensor.name!r:.80} comes twice, or has no proper name.")
         raw = message.raw_input_contents[index] if is_raw else None
         inputs[tensor.name] = _array(tensor, raw)
     return InferRequest(inputs, _outputs(message, is_raw=is_raw), check_id(message.id), is_raw)

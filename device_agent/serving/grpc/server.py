@@ -10,6 +10,7 @@ from nestfleet.oip import open_inference_pb2_grpc as oip_grpc
 from common.addresses import join_host_port, parse_host_port
 from common.channel import SERVER_OPTIONS
 from common.errors import ConfigError
+from device_agent.serving.grpc.reading import READ_SECONDS, Reading
 from device_agent.serving.grpc.servicer import InferenceServicer
 from device_agent.serving.protocol.limits import MAX_REQUEST_BYTES
 from device_agent.serving.service import Service
@@ -46,17 +47,19 @@ class GrpcServer:
         await self._server.stop(grace_seconds)
 
 
-async def serve_grpc(service: Service, listen: str) -> GrpcServer:
+async def serve_grpc(service: Service, listen: str, *, read_seconds: float = READ_SECONDS) -> GrpcServer:
     """Serve until ``close``.
 
     Args:
         service: What answers.
         listen: ``HOST:PORT``; port 0 for any that is free.
+        read_seconds: How long a call's message may take to come.
 
     Raises:
         ConfigError: The address cannot be bound.
     """
-    server = grpc.aio.server(options=_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS)
+    reading = Reading(service.off_loop, read_seconds=read_seconds)
+    server = grpc.aio.server(interceptors=[reading], options=_OPTIONS, maximum_concurrent_rpcs=MAX_CALLS)
     oip_grpc.add_GRPCInferenceServiceServicer_to_server(InferenceServicer(service), server)
     host, _ = parse_host_port(listen)
     try:

@@ -8,7 +8,7 @@ from nestfleet.oip import open_inference_pb2_grpc as oip_grpc
 
 from common.errors import NotFoundError
 from device_agent.serving.grpc.answers import to_message
-from device_agent.serving.grpc.errors import Context, told
+from device_agent.serving.grpc.errors import Context
 from device_agent.serving.grpc.requests import parse_message
 from device_agent.serving.protocol.describing import (
     describe_config,
@@ -20,7 +20,7 @@ from device_agent.serving.service import Service
 
 
 class InferenceServicer(oip_grpc.GRPCInferenceServiceServicer):
-    """Answers what HTTP answers, from the same service.
+    """Answers what HTTP answers, from the same service; ``told`` passes on what it raises.
 
     Args:
         service: What answers; whoever made it closes it.
@@ -43,7 +43,7 @@ class InferenceServicer(oip_grpc.GRPCInferenceServiceServicer):
             self._service.find(request.name, request.version)
         except NotFoundError:
             return oip.ModelReadyResponse(ready=False)
-        return oip.ModelReadyResponse(ready=True)
+        return oip.ModelReadyResponse(ready=self._service.ready)
 
     async def ServerMetadata(
         self, request: oip.ServerMetadataRequest, context: Context
@@ -55,24 +55,21 @@ class InferenceServicer(oip_grpc.GRPCInferenceServiceServicer):
         self, request: oip.ModelMetadataRequest, context: Context
     ) -> oip.ModelMetadataResponse:
         """A model's metadata."""
-        async with told(context):
-            model = self._service.find(request.name, request.version)
-            return ParseDict(describe_model(model), oip.ModelMetadataResponse())
+        model = self._service.find(request.name, request.version)
+        return ParseDict(describe_model(model), oip.ModelMetadataResponse())
 
     async def ModelConfig(self, request: oip.ModelConfigRequest, context: Context) -> oip.ModelConfigResponse:
         """A model's configuration."""
-        async with told(context):
-            config = describe_config(self._service.find(request.name, request.version))
-            return ParseDict({"config": config}, oip.ModelConfigResponse())
+        config = describe_config(self._service.find(request.name, request.version))
+        return ParseDict({"config": config}, oip.ModelConfigResponse())
 
     async def ModelStatistics(
         self, request: oip.ModelStatisticsRequest, context: Context
     ) -> oip.ModelStatisticsResponse:
         """Counts of a model, or of all."""
-        async with told(context):
-            service = self._service
-            models = [service.find(request.name, request.version)] if request.name else service.models()
-            return ParseDict(service.statistics(models), oip.ModelStatisticsResponse())
+        service = self._service
+        models = [service.find(request.name, request.version)] if request.name else service.models()
+        return ParseDict(service.statistics(models), oip.ModelStatisticsResponse())
 
     async def RepositoryIndex(
         self, request: oip.RepositoryIndexRequest, context: Context
@@ -83,14 +80,13 @@ class InferenceServicer(oip_grpc.GRPCInferenceServiceServicer):
     async def ModelInfer(self, request: oip.ModelInferRequest, context: Context) -> oip.ModelInferResponse:
         """An answer."""
         service = self._service
-        async with told(context):
-            with (
-                service.asked(request.model_name, request.model_version, "grpc") as asked,
-                service.allowance.claim() as claim,
-            ):
-                size_bytes = request.ByteSize()
-                claim.add(size_bytes)
-                read = await service.off_loop.run(lambda: parse_message(request), size_bytes)
-                reply = await service.infer(asked, read)
-                answer_bytes = sum(array.nbytes for array in reply.outputs.values())
-                return await service.off_loop.run(lambda: to_message(reply, read), answer_bytes)
+        with (
+            service.asked(request.model_name, request.model_version, "grpc") as asked,
+            service.allowance.claim() as claim,
+        ):
+            size_bytes = request.ByteSize()
+            claim.add(size_bytes)
+            read = await service.off_loop.run(lambda: parse_message(request), size_bytes)
+            reply = await service.infer(asked, read)
+            answer_bytes = sum(array.nbytes for array in reply.outputs.values())
+            return await service.off_loop.run(lambda: to_message(reply, read), answer_bytes)

@@ -74,7 +74,8 @@ class _Endpoints:
         return JSONResponse(describe_model(self._find(request)))
 
     async def model_ready(self, request: Request) -> Response:
-        return JSONResponse({"name": self._find(request).name, "ready": True})
+        name, ready = self._find(request).name, self._service.ready
+        return JSONResponse({"name": name, "ready": ready}, status_code=200 if ready else UNAVAILABLE)
 
     async def config(self, request: Request) -> Response:
         return JSONResponse(describe_config(self._find(request)))

@@ -63,6 +63,7 @@ async def read_body(request: Request, claim: Claim, *, is_json: bool) -> bytes:
         BusyError: Requests hold too much already.
     """
     limit_bytes = MAX_JSON_BYTES if is_json else MAX_REQUEST_BYTES
+    _check_size(int(request.headers.get("Content-Length", 0)), limit_bytes)
     body = bytearray()
     try:
         async with asyncio.timeout(_BODY_SECONDS):

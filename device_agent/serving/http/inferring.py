@@ -40,6 +40,9 @@ async def infer(service: Service, request: Request) -> Response:
             lambda: parse_request(inflate(body, encoding, claim), json_bytes),
             len(body) * (_INFLATION if encoding else 1),
         )
+        if json_bytes is None:
+            # Arrays beside the text that they came as.
+            claim.add(sum(array.nbytes for array in read.inputs.values()))
         reply = await _while_wanted(service.infer(asked, read), request)
         size_bytes = sum(array.nbytes for array in reply.outputs.values())
         content = await service.off_loop.run(lambda: format_reply(reply, read), size_bytes)

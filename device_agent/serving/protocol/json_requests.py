@@ -14,7 +14,12 @@ from numpy.typing import NDArray
 
 from common.errors import InvalidInputError
 from device_agent.serving.protocol.datatypes import dtype_of
-from device_agent.serving.protocol.limits import MAX_JSON_BRACKETS, MAX_JSON_BYTES, MAX_TENSORS
+from device_agent.serving.protocol.limits import (
+    MAX_JSON_BRACKETS,
+    MAX_JSON_BYTES,
+    MAX_NAME_CHARACTERS,
+    MAX_TENSORS,
+)
 from device_agent.serving.protocol.messages import InferRequest, check_id, check_output_parameters
 from device_agent.serving.protocol.tensors import array_from_bytes, array_from_numbers, check_shape
 from device_agent.serving.refusals import TooLargeError
@@ -139,8 +144,8 @@ def _flag(item: Mapping[str, Any], key: str, *, default: bool) -> bool:
 
 def _text(item: Mapping[str, Any], key: str) -> str:
     text = item.get(key)
-    if not isinstance(text, str) or not text:
-        raise InvalidInputError(f"A tensor has no '{key}'.")
+    if not isinstance(text, str) or not 0 < len(text) <= MAX_NAME_CHARACTERS:
+        raise InvalidInputError(f"A tensor has no '{key}' of 1 to {MAX_NAME_CHARACTERS} characters.")
     return text
 
 

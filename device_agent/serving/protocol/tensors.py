@@ -13,6 +13,7 @@ from common.errors import InvalidInputError
 from device_agent.serving.protocol.datatypes import datatype_of
 from device_agent.serving.protocol.limits import MAX_DIMENSIONS, MAX_ROWS, MAX_SIZE
 
+_NUMBERS: Final = frozenset({bool, int, float})
 _SUITS: Final = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}
 
 
@@ -59,6 +60,8 @@ def array_from_numbers(data: Any, dtype: np.dtype[Any], shape: tuple[int, ...], 
     Raises:
         InvalidInputError: They are not as many as the shape says, or do not suit the datatype.
     """
+    if not isinstance(data, np.ndarray) and not _kinds(data) <= _NUMBERS:
+        raise InvalidInputError(f"The data of input {name!r} does not suit {datatype_of(dtype)}.")
     try:
         values = np.array(data)
     except (ValueError, OverflowError) as error:
@@ -68,6 +71,17 @@ def array_from_numbers(data: Any, dtype: np.dtype[Any], shape: tuple[int, ...], 
     if dtype.kind == "u" and values.dtype.kind == "f":
         values = _whole_numbers(data, values)
     return _cast(values, dtype, name).reshape(shape)
+
+
+def _kinds(data: list[Any], depth: int = 0) -> set[type]:
+    """Types of the values within lists; one long text would make numpy give every value that much room."""
+    kinds = set(map(type, data))
+    if list in kinds and depth < MAX_DIMENSIONS:
+        kinds.remove(list)
+        for item in data:
+            if type(item) is list:
+                kinds |= _kinds(item, depth + 1)
+    return kinds
 
 
 def _whole_numbers(data: Any, values: NDArray[Any]) -> NDArray[Any]:

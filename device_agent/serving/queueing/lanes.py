@@ -7,6 +7,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
+from common.errors import ConfigError
 from device_agent.serving.refusals import BusyError
 
 Item = TypeVar("Item")
@@ -30,6 +31,19 @@ class QueueRules:
     batch_rows: int = 32
     window_seconds: float = 0.0
     longest_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        """Refuse rules by which nothing would ever run.
+
+        Raises:
+            ConfigError: Requests would be refused before their window ends.
+        """
+        if self.window_seconds >= self.longest_seconds:
+            raise ConfigError(
+                f"Requests would wait {self.window_seconds:g} s for others,"
+                f" and be refused after {self.longest_seconds:g} s.",
+                advice="Make batch_window_ms shorter than queue_seconds.",
+            )
 
 
 @dataclass(eq=False, frozen=True, slots=True)

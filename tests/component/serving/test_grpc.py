@@ -21,6 +21,7 @@ from device_agent.serving.service import Service
 from tests.support.serving import Doubler, Site, channel_to, raw_request, site
 from tests.support.waiting import until
 
+INFER = "/inference.GRPCInferenceService/ModelInfer"
 ONES = np.ones((1, 3), np.float32)
 
 
@@ -160,6 +161,30 @@ async def test_a_message_beyond_the_limit_is_refused(place: Site, compression: g
         await place.stub.ModelInfer(raw_request(x), compression=compression)
     assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert (await place.call(ONES)).model_name == "doubler"
+
+
+async def test_a_call_without_a_sound_message_is_refused(place: Site) -> None:
+    for messages, text in (([], "without a message"), ([b"\xff\xff"], "none of this call")):
+        call: Any = place.channel.stream_unary(INFER, request_serializer=bytes)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await call(iter(messages))
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert text in str(caught.value.details())
+
+
+async def test_messages_that_do_not_come_hold_up_others_for_so_long_only() -> None:
+    service = Service(lambda: {"doubler": Doubler()}, dict)
+    server = await serve_grpc(service, "127.0.0.1:0", read_seconds=0.3)
+    async with grpc.aio.insecure_channel(server.address) as channel:
+        call: Any = channel.stream_unary(INFER, request_serializer=bytes)
+        mute = [call() for _ in range(12)]
+        answer = await oip_grpc.GRPCInferenceServiceStub(channel).ModelInfer(raw_request(ONES), timeout=20)
+        assert answer.model_name == "doubler"
+        for each in mute:
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await each
+            assert "did not come to its end" in str(caught.value.details())
+    await server.close(0)
 
 
 async def test_calls_beyond_those_at_a_time_are_refused() -> None:

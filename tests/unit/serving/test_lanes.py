@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.errors import ConfigError
 from device_agent.serving.queueing.lanes import ALONE, Lanes, QueueRules, Waiting
 from device_agent.serving.refusals import BusyError
 
@@ -78,6 +79,11 @@ def test_a_lane_that_waits_lets_the_next_pass() -> None:
     assert items(lanes.take(5.0)) == [2]
     assert lanes.take(5.0) == []
     assert items(lanes.take(6.0)) == [1]
+
+
+def test_a_window_longer_than_any_wait_is_refused() -> None:
+    with pytest.raises(ConfigError, match="batch_window_ms"):
+        QueueRules(window_seconds=1.0, longest_seconds=1.0)
 
 
 def test_lanes_take_turns() -> None:
