@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from device_agent.serving.queueing.running import Run
-from device_agent.serving.queueing.scheduler import Queued
+from device_agent.serving.queueing.running import Queued, Run
 
 _NANOSECONDS: Final = 1_000_000_000
 

@@ -16,7 +16,7 @@ from device_agent.serving.protocol.limits import MAX_REQUEST_BYTES
 from device_agent.serving.service import Service
 
 MAX_CALLS: Final = 128
-_MAX_CONNECTIONS: Final = 128
+MAX_CONNECTIONS: Final = 128
 _OPTIONS: Final = tuple(
     {
         **dict(SERVER_OPTIONS),
@@ -24,7 +24,7 @@ _OPTIONS: Final = tuple(
         "grpc.max_send_message_length": -1,
         "grpc.max_metadata_size": 16 * 1024,
         "grpc.max_concurrent_streams": MAX_CALLS,
-        "grpc.max_allowed_incoming_connections": _MAX_CONNECTIONS,
+        "grpc.max_allowed_incoming_connections": MAX_CONNECTIONS,
         "grpc.max_connection_idle_ms": 300_000,
         "grpc.server_handshake_timeout_ms": 10_000,
     }.items()

@@ -27,6 +27,21 @@ class Run:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """An answer, and what it took.
+
+    Attributes:
+        answer: To the request.
+        waited_seconds: From its coming to the begin of its run.
+        ran_seconds: What the model took for it and those that ran with it.
+    """
+
+    answer: Answer
+    waited_seconds: float
+    ran_seconds: float
+
+
 class Runner:
     """Answers requests; for one thread."""
 

@@ -11,26 +11,11 @@ from typing import Final, TypeAlias
 from device_agent.inference.answering import Answer, AnsweringModel
 from device_agent.serving.queueing.batch import Inputs, count_rows, kind_of
 from device_agent.serving.queueing.lanes import Lanes, QueueRules, Waiting
-from device_agent.serving.queueing.running import Outcome, Run, Runner
+from device_agent.serving.queueing.running import Outcome, Queued, Run, Runner
 from device_agent.serving.refusals import BusyError, ClosingError
 
 # One inference takes all cores that torch may have; a second beside it would take them away.
 _THREADS: Final = 1
-
-
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """An answer, and what it took.
-
-    Attributes:
-        answer: To the request.
-        waited_seconds: From its coming to the begin of its run.
-        ran_seconds: What the model took for it and those that ran with it.
-    """
-
-    answer: Answer
-    waited_seconds: float
-    ran_seconds: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,7 +15,7 @@ from nestfleet.oip import open_inference_pb2_grpc as oip_grpc
 
 from common.errors import ConfigError, ErrorCode
 from common.rpc_status import CODE_KEY
-from device_agent.serving.grpc.server import MAX_CALLS, serve_grpc
+from device_agent.serving.grpc.server import MAX_CALLS, MAX_CONNECTIONS, serve_grpc
 from device_agent.serving.protocol.limits import MAX_REQUEST_BYTES
 from device_agent.serving.queueing.lanes import QueueRules
 from device_agent.serving.service import Service
@@ -205,6 +206,24 @@ async def test_calls_beyond_those_at_a_time_are_refused() -> None:
                 assert [error.code() for error in refused] == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 8, wave
                 place.doubler.gate.clear()
         place.doubler.gate.set()
+
+
+async def test_connections_beyond_those_that_it_takes_are_closed(place: Site) -> None:
+    await place.stub.ServerLive(oip.ServerLiveRequest())
+    host, port = place.endpoint.grpc_address.split(":")
+    opened = [await asyncio.open_connection(host, int(port)) for _ in range(MAX_CONNECTIONS + 4)]
+
+    async def until_closed(reader: asyncio.StreamReader) -> None:
+        with contextlib.suppress(ConnectionResetError):
+            while await reader.read(1024):
+                pass
+
+    ends = [asyncio.create_task(until_closed(reader)) for reader, _ in opened]
+    await until(lambda: sum(end.done() for end in ends) == 5)  # one place is the client's
+    for _, writer in opened:
+        writer.close()
+    await asyncio.gather(*ends)
+    assert (await place.call(ONES)).model_name == "doubler"
 
 
 async def test_a_caller_that_goes_away_leaves_its_place(place: Site) -> None:
