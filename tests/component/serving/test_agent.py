@@ -34,7 +34,9 @@ async def test_an_agent_answers_over_both_protocols_and_says_where(tmp_path: Pat
         assert 'nestfleet_moved_bytes_total{kind="base"} 0.0' in metrics
         assert "\nnestfleet_memory_budget_bytes 6.7108864e+07" in metrics
         assert "\nnestfleet_process_resident_memory_bytes" in metrics
-        assert await agent.stop() == 0
+        agent.process.terminate()
+        # It ends only once its import of torch has, which takes long where others take the processor.
+        assert await asyncio.to_thread(agent.process.wait, 60) == 0
         assert not (agent.store_dir / "endpoint.json").exists()
 
 
@@ -42,7 +44,6 @@ async def test_grpc_can_be_off(tmp_path: Path) -> None:
     with agent_process(tmp_path, "kitchen", "127.0.0.1:1", grpc_listen="off") as agent:
         await agent.ready()
         assert json.loads((agent.store_dir / "endpoint.json").read_bytes())["grpc"] == ""
-        assert await agent.stop() == 0
 
 
 async def test_a_grpc_port_in_use_ends_with_one_clear_line(tmp_path: Path) -> None:
@@ -51,7 +52,7 @@ async def test_a_grpc_port_in_use_ends_with_one_clear_line(tmp_path: Path) -> No
             tmp_path, "kitchen", "127.0.0.1:1", grpc_listen=f"127.0.0.1:{taken.getsockname()[1]}"
         )
         agent.start()
-        assert await asyncio.to_thread(agent.process.wait, 20) == 1
+        assert await asyncio.to_thread(agent.process.wait, 60) == 1
     last = agent.log.strip().splitlines()[-1]
     assert last.startswith("nestfleet-agent: 127.0.0.1:")
     assert "(grpc_listen)" in last
