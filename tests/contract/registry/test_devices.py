@@ -28,7 +28,7 @@ def test_a_device_is_known_after_enrolling(registry: Registry) -> None:
     assert registry.list_devices() == [enrolled]
     assert (enrolled.agent_version, enrolled.platform) == ("0.1.0", "linux/x86_64")
     assert (enrolled.enrolled_unix_ms, enrolled.last_seen_unix_ms) == (1000, 1000)
-    assert (enrolled.assigned, enrolled.state, enrolled.proven) == (None, b"", None)
+    assert (enrolled.assigned, enrolled.state, enrolled.proven) == ((), b"", None)
 
 
 def test_the_same_key_is_recognised_and_another_refused(registry: Registry) -> None:
@@ -77,8 +77,7 @@ def test_an_assignment_names_the_version_and_its_manifest(fleet: Registry) -> No
     assert devices == fleet.list_devices()
     newest = fleet.get_version("digits")
     for device in devices:
-        goal = device.assigned
-        assert goal is not None
+        (goal,) = device.assigned
         assert (goal.model, goal.version, goal.max_level, goal.allow_older) == ("digits", 3, 6, False)
         assert goal.manifest_digest == newest.manifest_digest
         assert goal.manifest_size_bytes == newest.manifest_size_bytes
@@ -111,11 +110,11 @@ def test_going_back_behind_what_was_proven_must_be_allowed(fleet: Registry) -> N
     fleet.record_state("board-2", b"state", ("digits", 1), 6)
     with pytest.raises(ConflictError, match=r"board-2 has proven digits:3.*--allow-older"):
         fleet.assign(None, "digits", 2, now_ms=7)
-    assert fleet.get_device("board-1").assigned is None, "all or none"
+    assert fleet.get_device("board-1").assigned == (), "all or none"
     fleet.assign(["board-1"], "digits", 2, now_ms=7)
     fleet.assign(["board-2"], "digits", 3, now_ms=7)
     devices = fleet.assign(None, "digits", 2, allow_older=True, now_ms=7)
-    assert all(device.assigned and device.assigned.allow_older for device in devices)
+    assert all(device.assigned[0].allow_older for device in devices)
 
 
 def test_a_proof_of_a_version_that_never_was_bars_nothing(fleet: Registry) -> None:
@@ -210,7 +209,7 @@ def test_a_forgotten_id_is_free_and_its_generations_go_on(fleet: Registry) -> No
     assert [device.device_id for device in fleet.list_devices()] == ["board-2"]
     assert fleet.record_state("board-1", b"state", None, 6) is None
     device = fleet.enrol("board-1", "another key", "0.1.0", "linux", 7000)
-    assert (device.assigned, device.state, device.proven, device.online) == (None, b"", None, False)
+    assert (device.assigned, device.state, device.proven, device.online) == ((), b"", None, False)
     assert (device.memory_budget_bytes, device.enrolled_unix_ms) == (0, 7000)
     (device,) = fleet.assign(["board-1"], "digits", 1, now_ms=8)
     assert device.assignment_generation == 2, "a device ignores what is below what it has seen"
