@@ -8,7 +8,8 @@ import json
 import os
 import secrets
 import signal
-from collections.abc import AsyncGenerator, Generator
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from typing import Final
 
@@ -46,16 +47,19 @@ async def run_agent(settings: Settings) -> None:
     """
     limit_threads(settings.threads)
     store = Store.open(settings.store_dir, settings.device_id)
-    warming = warm_up()
+    warming: list[threading.Thread] = []
     try:
         async with GrpcLink(settings.server) as server:
-            await _serve(settings, store, server)
+            await _serve(settings, store, server, lambda: warming.append(warm_up()))
     finally:
         store.close()
-        warming.join()  # an interpreter that ends meanwhile makes the import fail
+        for thread in warming:
+            thread.join()  # an interpreter that ends meanwhile makes the import fail
 
 
-async def _serve(settings: Settings, store: Store, server: GrpcLink) -> None:
+async def _serve(
+    settings: Settings, store: Store, server: GrpcLink, start_warm_up: Callable[[], object]
+) -> None:
     session_id = secrets.token_hex(8)
     device_id = store.state.record.device_id
     outside = Outside(
@@ -68,6 +72,7 @@ async def _serve(settings: Settings, store: Store, server: GrpcLink) -> None:
         started_unix_ms=int(psutil.Process(os.getpid()).create_time() * 1000),
         session_id=session_id,
         meter=open_meter(store.ledger.item_bytes, SystemClock().monotonic_seconds),
+        warm_up=start_warm_up,
     )
     agent = Agent(settings, store, outside)
     with _signals(agent) as stop:
@@ -80,7 +85,7 @@ async def _endpoint(settings: Settings, agent: Agent, device_id: str) -> AsyncGe
     """The HTTP side answers, and files say where."""
     host, port = parse_host_port(settings.http_listen)
     http = await serve_http(create_http_app(agent.keeper.models, agent.status_tree), host, port)
-    agent.inference_url = http.url
+    agent.answers_at(http.url)
     content = json.dumps({"http": http.url, "device_id": device_id}).encode()
     own = settings.store_dir / ENDPOINT_NAME
     try:

@@ -102,9 +102,9 @@ class DeltaFetcher:
         """What is wanted, and what is here to rebuild it from; None without."""
         record = self._store.state.record
         wanted = self._store.manifest(release)
-        others = [item.release for item in (record.active, record.previous) if item is not None]
+        others = [item.release for item in record.slot(release.model).installed]
         for other in others:
-            if other.model == release.model and other.manifest_digest != release.manifest_digest:
+            if other.manifest_digest != release.manifest_digest:
                 held = self._store.manifest(other)
                 if wanted is not None and held is not None and has_base(held, self._has):
                     return wanted, held, other
@@ -135,9 +135,9 @@ class DeltaFetcher:
 
     def _chosen(self, deltas: DeltaPlan, offers: Sequence[DeltaOffer]) -> Sequence[Rebuild]:
         record = self._store.state.record
-        goal = [record.goal.release] if record.goal is not None else []
-        kept = [item.release for item in (record.active, record.previous) if item is not None]
-        manifests = filter(None, map(self._store.manifest, [*goal, *kept]))
+        goals = [goal.release for goal in record.goals]
+        kept = [item.release for slot in record.slots for item in slot.installed]
+        manifests = filter(None, map(self._store.manifest, [*goals, *kept]))
         taken = {ref.digest for manifest in manifests for ref in manifest.device_refs()}
         rebuilds = deltas.rebuilds(offers, self._store.blobs.size_bytes, taken)
         self._store.waiting = frozenset(rebuild.delta.digest for rebuild in rebuilds)

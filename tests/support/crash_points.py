@@ -121,7 +121,7 @@ async def check(folder: Path) -> None:
     server = MemoryServer([ONE, TWO], away=True)
     board = Board(folder, server)
     async with board.agent() as running:
-        if running.store.state.record.active is not None:
+        if running.store.state.record.slot("net").active is not None:
             await until(running.agent.keeper.models)
         server.away = False
         board.assign(ONE, generation=1)
@@ -131,7 +131,7 @@ async def check(folder: Path) -> None:
         wanted = {**expected(), "retransmitted": 0, "overhead": 0, "delta": 0}
         assert running.ledger() == wanted, f"{running.ledger()} is not {wanted}"
         assert running.store.ledger.reached()["net", 2][-1] == 8
-        previous = running.store.state.record.previous
+        previous = running.store.state.record.slot("net").previous
         assert previous is not None
         assert previous.release == ONE.release
         assert running.store.blobs.present == set(ONE.blobs) | set(TWO.blobs)

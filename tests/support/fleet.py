@@ -429,7 +429,7 @@ class Board:
     def assign(
         self,
         version: TestVersion,
-        *,
+        *further: TestVersion,
         max_level: int = 0,
         allow_older: bool = False,
         generation: int | None = None,
@@ -444,6 +444,16 @@ class Board:
             manifest_size_bytes=release.manifest_size_bytes,
             max_level=max_level,
             allow_older=allow_older,
+            further=[
+                control_pb2.FurtherVersion(
+                    ref=catalog_pb2.VersionRef(model=other.release.model, version=other.release.version),
+                    manifest_digest=to_wire(other.release.manifest_digest),
+                    manifest_size_bytes=other.release.manifest_size_bytes,
+                    max_level=max_level,
+                    allow_older=allow_older,
+                )
+                for other in further
+            ],
         )
         self.control.say(Topic.ASSIGNMENT, message.SerializeToString())
 
