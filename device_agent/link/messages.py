@@ -50,7 +50,13 @@ def _goal(wanted: control_pb2.Assignment | control_pb2.FurtherVersion, generatio
         raise InvalidInputError("The assignment leaves the limits of a manifest's size or of a level.")
     digest = from_wire(wanted.manifest_digest)
     release = Release(wanted.ref.model, wanted.ref.version, digest, wanted.manifest_size_bytes)
-    return Goal(generation, release, wanted.max_level, allow_older=wanted.allow_older)
+    return Goal(
+        generation,
+        release,
+        wanted.max_level,
+        allow_older=wanted.allow_older,
+        issued_unix_ms=min(wanted.issued_unix_ms, _MAX_COUNT),
+    )
 
 
 def read_limits(payload: bytes, device_id: str) -> tuple[int, int, TransferLimits]:

@@ -124,7 +124,14 @@ def _release(tree: Any) -> Release:
 
 def _goal(tree: Any) -> Goal:
     generation, max_level = _integer(tree["generation"]), _integer(tree["max_level"])
-    return Goal(generation, _release(tree["release"]), max_level, allow_older=tree["allow_older"] is True)
+    return Goal(
+        generation,
+        _release(tree["release"]),
+        max_level,
+        allow_older=tree["allow_older"] is True,
+        # Records of one model have none.
+        issued_unix_ms=_integer(tree.get("issued_unix_ms", 0)),
+    )
 
 
 def _installed(tree: Any) -> Installed:

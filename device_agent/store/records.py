@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from common.transfer_limits import NO_LIMITS, TransferLimits
 
@@ -36,12 +36,18 @@ class Goal:
         release: The version to run.
         max_level: Highest level to take; 0 for no limit.
         allow_older: Whether going back behind a proven version is wanted.
+        issued_unix_ms: When the operator stated it, by the server's clock; 0 where nobody says.
     """
 
     generation: int
     release: Release
     max_level: int = 0
     allow_older: bool = False
+    issued_unix_ms: int = 0
+
+    def restates(self, other: Goal) -> bool:
+        """Whether the operator said nothing new: only other models' goals changed since."""
+        return self.issued_unix_ms > 0 and replace(self, generation=other.generation) == other
 
 
 @dataclass(frozen=True, slots=True)

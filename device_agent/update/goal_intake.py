@@ -84,4 +84,8 @@ def restated(slots: Sequence[Slot], goals: Sequence[Goal], running: Collection[s
 def _stated(slot: Slot, goal: Goal) -> Slot:
     if slot.active is not None and slot.active.release == goal.release:
         return replace(slot, goal=goal, active=Installed(goal.release, goal.max_level), failure=None)
+    failure = slot.failure
+    if slot.failed and failure is not None and slot.goal is not None and goal.restates(slot.goal):
+        # Others were assigned beside it; that is no reason to try again what failed.
+        return replace(slot, goal=goal, failure=replace(failure, generation=goal.generation))
     return replace(slot, goal=goal)

@@ -123,13 +123,16 @@ class Keeper:
     async def share(self, model: str, memory_bytes: int) -> None:
         """Memory that the weights of what answers may take; it is told once, whatever comes of it.
 
-        Raises:
-            CapacityError: The memory does not suffice for what it makes of it.
+        It answers with less or more of it too, so what goes wrong there keeps nothing else from going on.
         """
         kept = self._kept[model]
-        if kept.memory_bytes != memory_bytes:
-            kept.memory_bytes = memory_bytes
+        if kept.memory_bytes == memory_bytes:
+            return
+        kept.memory_bytes = memory_bytes
+        try:
             await run_blocking(lambda: _contained(lambda: kept.served.set_memory(memory_bytes)))
+        except Error as error:
+            _log.warning("%s cannot make use of its memory: %s", kept.installed.release, error)
 
     async def prove(self, model: str) -> None:
         """What answers has been tested at its present level, now or before.

@@ -34,7 +34,7 @@ def outcome(device: fleet_pb2.Device) -> Outcome:
     state = device.state
     if state.assignment_generation < device.assignment_generation:
         return Outcome.PENDING
-    if state.phase == control_pb2.PHASE_FAILED:
+    if state.phase == control_pb2.PHASE_FAILED or _knows_one_model(device):
         return Outcome.REFUSED
     runs = all(model.assigned == model.state.proven for model in device_models(device))
     return Outcome.RUNS if runs and state.phase == control_pb2.PHASE_IDLE else Outcome.PENDING
@@ -121,6 +121,11 @@ class _Bars:
         )
 
 
+def _knows_one_model(device: fleet_pb2.Device) -> bool:
+    """Whether several are assigned to an agent of a release that passes over all but the first."""
+    return len(device.assigned_versions) > 1 and not device.state.models
+
+
 def _fetched(device: fleet_pb2.Device) -> tuple[int, int]:
     if device.state.assignment_generation < device.assignment_generation:
         return 0, 0
@@ -134,6 +139,8 @@ def _standing(device: fleet_pb2.Device) -> str:
             running = [model.state for model in device_models(device)]
             named = [f"{version_name(model.proven)} at {model.level} bits" for model in running]
             return printable(f"runs {', '.join(named)}")
+        case Outcome.REFUSED if _knows_one_model(device):
+            return "refused: its agent runs one model at a time; install this release of it"
         case Outcome.REFUSED:
             return printable(f"refused: {' '.join(fault.detail for fault in faults(state))}")
         case Outcome.PENDING:

@@ -48,6 +48,7 @@ def _further(wanted: AssignmentRecord) -> control_pb2.FurtherVersion:
         manifest_size_bytes=wanted.manifest_size_bytes,
         max_level=wanted.max_level,
         allow_older=wanted.allow_older,
+        issued_unix_ms=wanted.issued_unix_ms,
     )
 
 

@@ -182,10 +182,13 @@ class FurtherVersion(_message.Message):
     MANIFEST_SIZE_BYTES_FIELD_NUMBER: _builtins.int
     MAX_LEVEL_FIELD_NUMBER: _builtins.int
     ALLOW_OLDER_FIELD_NUMBER: _builtins.int
+    ISSUED_UNIX_MS_FIELD_NUMBER: _builtins.int
     manifest_digest: _builtins.bytes
     manifest_size_bytes: _builtins.int
     max_level: _builtins.int
     allow_older: _builtins.bool
+    issued_unix_ms: _builtins.int
+    """When the operator stated this version; stays when others are assigned beside it."""
     @_builtins.property
     def ref(self) -> _catalog_pb2.VersionRef: ...
     def __init__(
@@ -196,10 +199,11 @@ class FurtherVersion(_message.Message):
         manifest_size_bytes: _builtins.int = ...,
         max_level: _builtins.int = ...,
         allow_older: _builtins.bool = ...,
+        issued_unix_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_older", b"allow_older", "manifest_digest", b"manifest_digest", "manifest_size_bytes", b"manifest_size_bytes", "max_level", b"max_level", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_older", b"allow_older", "issued_unix_ms", b"issued_unix_ms", "manifest_digest", b"manifest_digest", "manifest_size_bytes", b"manifest_size_bytes", "max_level", b"max_level", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -89,6 +91,12 @@ async def infer(agent: AgentProcess, model: str) -> tuple[int, Any, Any]:
         return answer.status_code, body.get("model_version"), body.get("parameters", {}).get("level")
 
 
+async def own_words(agent: AgentProcess) -> str:
+    """What ``nestfleet-agent status`` says."""
+    command = [sys.executable, "-m", "device_agent", "status", "--store-dir", str(agent.store_dir)]
+    return await asyncio.to_thread(lambda: subprocess.check_output(command, text=True, timeout=20))
+
+
 async def test_two_models_share_an_agent_from_the_first_assignment_to_the_last(site: Site) -> None:
     await site.push("eyes", 1)
     await site.push("ears", 2)
@@ -120,12 +128,19 @@ async def test_two_models_share_an_agent_from_the_first_assignment_to_the_last(s
     assert await infer(agent, "eyes") == (200, "1", 8)
     assert await infer(agent, "ears") == (200, "1", 8)
 
+    lines = (await own_words(agent)).splitlines()
+    assert [line.split()[-1] for line in lines if line.startswith("assigned")] == ["eyes:1", "ears:2"]
+    assert [line.split()[-1] for line in lines if line.startswith("proven")] == ["eyes:1", "ears:1"]
+    assert lines[-1].startswith("fault      ears:2: self_test_failed: Self-test at ")
+
     await site.assign(("eyes", 1))
     await until(lambda: site.stands(Outcome.RUNS, eyes=(1, 8)), seconds=20)
     assert (await infer(agent, "ears"))[0] == 404
     assert await infer(agent, "eyes") == (200, "1", 8)
 
     agent.kill()
+    assert "proven     eyes:1" in (await own_words(agent)).splitlines()
+    assert "ears" not in await own_words(agent)
     agent.start()
     await agent.ready()
     await until(lambda: agent.runs(1, 8), seconds=30)

@@ -37,7 +37,8 @@ def slots_of(model: str) -> st.SearchStrategy[Slot]:
     return st.builds(
         Slot,
         st.just(model),
-        goal=st.none() | st.builds(Goal, counts, releases, levels, allow_older=st.booleans()),
+        goal=st.none()
+        | st.builds(Goal, counts, releases, levels, allow_older=st.booleans(), issued_unix_ms=counts),
         active=st.none() | installed,
         previous=st.none() | installed,
         failure=st.none() | st.builds(Failure, counts, releases, codes, st.text()),
@@ -157,6 +158,8 @@ def old_record(**parts: object) -> bytes:
     del tree["slots"]
     nothing = dict.fromkeys(("goal", "active", "previous", "failure", "attempt"))
     told = {name: asdict(part) for name, part in parts.items()}  # type: ignore[call-overload]
+    if "goal" in told:
+        del told["goal"]["issued_unix_ms"]
     return json.dumps({**tree, "format": 1, **nothing, **told}).encode()
 
 

@@ -66,6 +66,16 @@ def test_of_several_models_each_has_to_run_and_no_other(found: fleet_pb2.Device,
     assert outcome(found) is expected
 
 
+def test_several_models_on_an_agent_that_runs_one_are_refused_and_it_is_said_why(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    older = device(phase=control_pb2.PHASE_IDLE)
+    older.assigned_versions.extend(fleet_pb2.AssignedVersion(ref=ref) for ref in (TWO, SPEECH))
+    assert outcome(older) is Outcome.REFUSED
+    follow(lambda: [older], ["board"], timeout_seconds=10)
+    assert "runs one model at a time" in capsys.readouterr().err
+
+
 def test_devices_are_followed_through_an_absent_server_until_all_are_settled(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
