@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import secrets
 import signal
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from typing import Final
-
-import psutil
 
 from common.addresses import parse_host_port
 from common.clock import SystemClock
@@ -29,6 +26,7 @@ from device_agent.link.grpc_link import GrpcLink
 from device_agent.link.mqtt_link import MqttLink
 from device_agent.link.socket_meter import open_meter
 from device_agent.link.url_link import UrlLink
+from device_agent.process_start import started_unix_ms
 from device_agent.residency.sensors import SystemMemory
 from device_agent.settings import Settings
 from device_agent.store.failures import disk_errors
@@ -69,7 +67,7 @@ async def _serve(
         memory=SystemMemory(),
         clock=SystemClock(),
         backoff=Backoff,
-        started_unix_ms=int(psutil.Process(os.getpid()).create_time() * 1000),
+        started_unix_ms=started_unix_ms(SystemClock()),
         session_id=session_id,
         meter=open_meter(store.ledger.item_bytes, SystemClock().monotonic_seconds),
         warm_up=start_warm_up,
