@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
@@ -111,16 +112,17 @@ class Activation:
         except CapacityError as error:
             _log.warning("Tidying up after %s fails: %s", model, error)
 
-    async def tidy(self, *, keep_previous: bool = True) -> int:
+    async def tidy(self, *, given_up: Collection[str] = ()) -> int:
         """Only what runs, what ran before and what is wanted stays on disk; bytes freed.
 
         Args:
-            keep_previous: False gives up the way back, where room for the goal is short.
+            given_up: Models whose way back goes, where room for a goal is short, and with it all that was
+                wanted before and does not run.
         """
-        running = self._keeper.running
-        if not keep_previous and running:
+        if given_up:
+            running = self._keeper.running
             slots = tuple(
-                replace(slot, previous=None) if slot.model in running else slot
+                replace(slot, previous=None) if slot.model in given_up else slot
                 for slot in self._store.state.record.slots
                 if slot.model in running or slot.goal is not None
             )

@@ -33,7 +33,6 @@ class Faults:
         progress: What people see.
 
     Attributes:
-        given_up: Blobs, and manifests, that are not asked for again until something changes.
         short: Models for which disk or memory do not suffice just now; the others go on meanwhile.
         room: Waits while disk or memory do not suffice.
     """
@@ -43,19 +42,24 @@ class Faults:
         self._keeper = keeper
         self._activation = activation
         self._progress = progress
-        self.given_up: frozenset[str] = frozenset()
+        self._given_up: dict[str, frozenset[str]] = {}
         self.short: frozenset[str] = frozenset()
         self.room = Backoff(first_seconds=_FIRST_SECONDS, longest_seconds=_LONGEST_SECONDS)
 
+    @property
+    def given_up(self) -> frozenset[str]:
+        """Blobs, and manifests, that are not asked for again until something changes."""
+        return frozenset[str]().union(*self._given_up.values())
+
     def forgive(self) -> None:
         """Something has changed: what was given up is worth another try."""
-        self.given_up = frozenset()
+        self._given_up = {}
         self._keeper.forgive()
 
     def all_well(self, model: str) -> None:
-        """A step succeeded: no fault of its model is left, unless something has been given up."""
+        """A step succeeded: no fault of its model is left, unless something of it has been given up."""
         running = self._keeper.running.get(model)
-        if not self.given_up and (running is None or not running.highest_level):
+        if not self._given_up.get(model) and (running is None or not running.highest_level):
             self._progress.clear(model)
 
     async def refuse(self, step: Refuse) -> float:
@@ -71,7 +75,7 @@ class Faults:
         _log.error("%s is not taken: %s", release, error)
         goal = self._store.state.record.slot(release.model).goal
         if goal is None or goal.release != release:
-            self.given_up |= {release.manifest_digest}
+            self._give_up(release, release.manifest_digest)
             self._progress.blame(release, error)
             return _AT_ONCE
         fault = fault_of(release, error)
@@ -85,7 +89,7 @@ class Faults:
         if step.update:
             return await self.fail(step.release, error)
         missing = missing_blobs(step.manifest, step.stage, self._store.blobs.has)
-        self.given_up |= {item.digest for item, _ in missing}
+        self._give_up(step.release, *(item.digest for item, _ in missing))
         self._progress.blame(step.release, error)
         return _AT_ONCE
 
@@ -116,14 +120,21 @@ class Faults:
         if isinstance(error, DiskError) or error.needed_bytes:
             self._progress.hold_back(TransferHold(Limit.DISK, str(error)))
 
+    def _give_up(self, release: Release, *digests: str) -> None:
+        before = self._given_up.get(release.model, frozenset())
+        self._given_up[release.model] = before | frozenset(digests)
+
     async def _made_room(self, step: FetchBlobs) -> bool:
+        """Whether something went: what nobody wants, then the model's own way back, then those of others."""
+        running = self._keeper.running
+        ways_back = [{step.release.model}, set(running)] if step.update and running else []
         try:
-            if await self._activation.tidy():
-                return True
-            return step.update and await self._activation.tidy(keep_previous=False) > 0
+            for given_up in (set[str](), *ways_back):
+                if await self._activation.tidy(given_up=given_up):
+                    return True
         except CapacityError as error:
             _log.warning("Tidying up fails: %s", error)
-            return False
+        return False
 
 
 def _release_of(step: Step) -> Release | None:

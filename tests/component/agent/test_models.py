@@ -123,6 +123,19 @@ async def test_a_model_for_which_memory_lacks_keeps_no_other_from_coming(board: 
         assert faults(running) == {}
 
 
+async def test_what_one_model_does_without_hides_no_fault_of_another_nor_keeps_it(board: Board) -> None:
+    board.server.gone = {block.blobs[1].digest for block in NET.manifest.blocks[:3]}
+    board.runtime.hungry = {"speech"}
+    board.assign(NET, SPEECH)
+    async with board.agent() as running:
+        await until(lambda: faults(running) == {"net": "not_found", "speech": "capacity"})
+        board.runtime.hungry = set()
+        running.agent.look_again()
+        await until(lambda: running.run(net=(1, 4), speech=(3, 8)))
+        assert faults(running) == {"net": "not_found"}
+        assert running.agent.status().phase == "failed"
+
+
 async def test_a_model_that_is_unassigned_is_gone_and_its_blobs_go_with_the_next_update(board: Board) -> None:
     board.assign(NET, SPEECH)
     async with board.agent() as running:
