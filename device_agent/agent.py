@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ from device_agent.link.server import ServerLink
 from device_agent.link.socket_meter import NoSockets, SocketMeter
 from device_agent.residency.sensors import MemorySensor, derive_budget_bytes
 from device_agent.settings import Settings
-from device_agent.store.records import Broker
+from device_agent.store.records import Broker, Goal
 from device_agent.store.store import Store
 from device_agent.update.budget import Budget
 from device_agent.update.delta_fetcher import DeltaFetcher
@@ -54,6 +55,7 @@ class Outside:
         started_unix_ms: When the process began.
         session_id: Random per process.
         meter: Counts what crosses the sockets.
+        warm_up: Brings what runs versions into memory; called once there is something to run.
     """
 
     server: ServerLink
@@ -65,6 +67,7 @@ class Outside:
     started_unix_ms: int
     session_id: str
     meter: SocketMeter = field(default_factory=NoSockets)
+    warm_up: Callable[[], object] = lambda: None
 
 
 class Agent:
@@ -87,6 +90,8 @@ class Agent:
         self._refused: ConflictError | None = None
         self._over = asyncio.Event()
         self._first_inference_seconds = 0.0
+        self._start_seconds = 0.0
+        self._warm = False
         self.inference_url = ""
         self._metering = Metering(outside.meter, store, outside.clock, at_rest=self._at_rest)
         self._reporter = Reporter(
@@ -117,10 +122,10 @@ class Agent:
         Raises:
             ConflictError: Another device has this id, and there is nothing here to go on with.
         """
+        if any(slot.goal or slot.active for slot in self._store.state.record.slots):
+            self._warm_up()
         await Startup(self._store, self.keeper, self._budget, self._progress).run()
-        inbox = Inbox(
-            self._store.state.record.device_id, on_goal=self._updater.take_goal, on_limits=self._limit
-        )
+        inbox = Inbox(self._store.state.record.device_id, on_goals=self._take_goals, on_limits=self._limit)
         listener = Listener(inbox.take, self._where, self._enrolment.ask)
         works: list[Coroutine[Any, Any, None]] = [
             self._updater.run(),
@@ -142,6 +147,11 @@ class Agent:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._metering.look()
+
+    def answers_at(self, inference_url: str) -> None:
+        """The endpoint answers from now on."""
+        self.inference_url = inference_url
+        self._start_seconds = self._since_start_seconds()
 
     def look_again(self) -> None:
         """Something outside may have changed: try at once what waits for a later try."""
@@ -171,6 +181,9 @@ class Agent:
         tree = to_tree(self.status(), self._store.ledger.totals(), broker_connected=connected)
         return {
             **tree,
+            "start_seconds": self._start_seconds,
+            "runtime_loaded": "torch" in sys.modules,
+            "rss_bytes": self._outside.memory.process_bytes(),
             "overhead_measured": self._metering.measured,
             "whole_instead_of_delta": self._deltas.fallbacks,
         }
@@ -248,10 +261,24 @@ class Agent:
         self._metering.glance()
         self._reporter.changed()
 
+    def _since_start_seconds(self) -> float:
+        since_ms = self._outside.clock.unix_ms() - self._outside.started_unix_ms
+        return max(since_ms, 1) / 1000
+
+    def _take_goals(self, goals: tuple[Goal, ...]) -> None:
+        if goals:
+            self._warm_up()
+        self._updater.take_goals(goals)
+
+    def _warm_up(self) -> None:
+        """Nothing for an agent that has nothing to run: the runtime takes more memory than all else."""
+        if not self._warm:
+            self._warm = True
+            self._outside.warm_up()
+
     def _switched(self) -> None:
         if not self._first_inference_seconds:
-            since_ms = self._outside.clock.unix_ms() - self._outside.started_unix_ms
-            self._first_inference_seconds = max(since_ms, 1) / 1000
+            self._first_inference_seconds = self._since_start_seconds()
         self._reporter.changed()
 
     def _budget_changed(self) -> None:
@@ -277,7 +304,7 @@ class Agent:
     def _on_refused(self, error: ConflictError) -> None:
         _log.error("%s", error)
         self._refused = error
-        if self.keeper.served is None:
+        if not self.keeper.models():
             self._over.set()
 
     async def _until_over(self) -> None:

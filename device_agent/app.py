@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import secrets
 import signal
-from collections.abc import AsyncGenerator, Generator
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from typing import Final
-
-import psutil
 
 from common.clock import SystemClock
 from common.files import write_atomically
@@ -25,6 +23,7 @@ from device_agent.link.grpc_link import GrpcLink
 from device_agent.link.mqtt_link import MqttLink
 from device_agent.link.socket_meter import open_meter
 from device_agent.link.url_link import UrlLink
+from device_agent.process_start import started_unix_ms
 from device_agent.residency.sensors import SystemMemory
 from device_agent.serving.endpoint import open_endpoint
 from device_agent.serving.queueing.lanes import QueueRules
@@ -46,16 +45,19 @@ async def run_agent(settings: Settings) -> None:
     """
     limit_threads(settings.threads)
     store = Store.open(settings.store_dir, settings.device_id)
-    warming = warm_up()
+    warming: list[threading.Thread] = []
     try:
         async with GrpcLink(settings.server) as server:
-            await _serve(settings, store, server)
+            await _serve(settings, store, server, lambda: warming.append(warm_up()))
     finally:
         store.close()
-        warming.join()  # an interpreter that ends meanwhile makes the import fail
+        for thread in warming:
+            thread.join()  # an interpreter that ends meanwhile makes the import fail
 
 
-async def _serve(settings: Settings, store: Store, server: GrpcLink) -> None:
+async def _serve(
+    settings: Settings, store: Store, server: GrpcLink, start_warm_up: Callable[[], object]
+) -> None:
     session_id = secrets.token_hex(8)
     device_id = store.state.record.device_id
     outside = Outside(
@@ -65,9 +67,10 @@ async def _serve(settings: Settings, store: Store, server: GrpcLink) -> None:
         memory=SystemMemory(),
         clock=SystemClock(),
         backoff=Backoff,
-        started_unix_ms=int(psutil.Process(os.getpid()).create_time() * 1000),
+        started_unix_ms=started_unix_ms(SystemClock()),
         session_id=session_id,
         meter=open_meter(store.ledger.item_bytes, SystemClock().monotonic_seconds),
+        warm_up=start_warm_up,
     )
     agent = Agent(settings, store, outside)
     with _signals(agent) as stop:
@@ -89,7 +92,7 @@ async def _endpoint(settings: Settings, agent: Agent, device_id: str) -> AsyncGe
     )
     grpc_listen = "" if settings.grpc_listen == "off" else settings.grpc_listen
     async with open_endpoint(service, http_listen=settings.http_listen, grpc_listen=grpc_listen) as endpoint:
-        agent.inference_url = endpoint.http_url
+        agent.answers_at(endpoint.http_url)
         where = {"http": endpoint.http_url, "grpc": endpoint.grpc_address, "device_id": device_id}
         content = json.dumps(where).encode()
         own = settings.store_dir / ENDPOINT_NAME

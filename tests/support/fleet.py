@@ -302,19 +302,28 @@ class MemoryRuntime:
     Attributes:
         failing: Version and level that do not pass.
         surprises: Versions whose load fails with an error that nobody foresaw.
+        hungry: Models whose load finds no memory.
         loads: Version and levels of every load.
+        loaded: Model of every load.
+        shares: Model and share of the budget, as they were told.
         proofs: Version and level of every self-test.
     """
 
     failing: set[tuple[int, int]] = field(default_factory=set)
     surprises: set[int] = field(default_factory=set)
+    hungry: set[str] = field(default_factory=set)
     loads: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
+    loaded: list[str] = field(default_factory=list)
+    shares: list[tuple[str, int]] = field(default_factory=list)
     proofs: list[tuple[int, int]] = field(default_factory=list)
     on_load: Callable[[], None] = lambda: None
 
     def load(self, manifest: Manifest, read: ReadBlob, levels: Sequence[int]) -> MemoryServed:
         self.loads.append((manifest.version, tuple(levels)))
+        self.loaded.append(manifest.model)
         self.on_load()
+        if manifest.model in self.hungry:
+            raise MemoryError
         if manifest.version in self.surprises:
             raise RuntimeError("nobody foresaw this")
         decode_bytes(read(manifest.graph.digest), manifest.graph)
@@ -357,7 +366,7 @@ class MemoryServed:
         return level
 
     def set_memory(self, memory_bytes: int) -> None:
-        pass
+        self._runtime.shares.append((self.name, memory_bytes))
 
     def set_levels(self, levels: Sequence[int]) -> PageReport:
         return self._pager.set_levels(levels)
@@ -429,7 +438,7 @@ class Board:
     def assign(
         self,
         version: TestVersion,
-        *,
+        *further: TestVersion,
         max_level: int = 0,
         allow_older: bool = False,
         generation: int | None = None,
@@ -444,6 +453,16 @@ class Board:
             manifest_size_bytes=release.manifest_size_bytes,
             max_level=max_level,
             allow_older=allow_older,
+            further=[
+                control_pb2.FurtherVersion(
+                    ref=catalog_pb2.VersionRef(model=other.release.model, version=other.release.version),
+                    manifest_digest=to_wire(other.release.manifest_digest),
+                    manifest_size_bytes=other.release.manifest_size_bytes,
+                    max_level=max_level,
+                    allow_older=allow_older,
+                )
+                for other in further
+            ],
         )
         self.control.say(Topic.ASSIGNMENT, message.SerializeToString())
 
@@ -472,6 +491,12 @@ class RunningAgent:
             and (status.proven.version, status.level) == (version, level)
             and status.phase in {"idle", "failed"}
         )
+
+    def run(self, **models: tuple[int, int]) -> bool:
+        """Whether exactly these answer, each with a version and at a level, and everything has settled."""
+        status = self.agent.status()
+        found = {model.model: (model.proven.version, model.level) for model in status.models if model.proven}
+        return found == models and status.phase in {"idle", "failed"}
 
     def fault(self) -> str:
         fault = self.agent.status().fault
