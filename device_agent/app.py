@@ -28,7 +28,7 @@ from device_agent.link.grpc_link import GrpcLink
 from device_agent.link.mqtt_link import MqttLink
 from device_agent.link.socket_meter import open_meter
 from device_agent.link.url_link import UrlLink
-from device_agent.residency.sensors import SystemMemory
+from device_agent.sensors.board import board_sensors
 from device_agent.settings import Settings
 from device_agent.store.failures import disk_errors
 from device_agent.store.store import Store
@@ -62,7 +62,7 @@ async def _serve(settings: Settings, store: Store, server: GrpcLink) -> None:
         server=UrlLink(server) if settings.signed_urls else server,
         control=MqttLink(device_id, session_id, Backoff()),
         load=ServedModel.load,
-        memory=SystemMemory(),
+        sensors=board_sensors(settings.store_dir),
         clock=SystemClock(),
         backoff=Backoff,
         started_unix_ms=int(psutil.Process(os.getpid()).create_time() * 1000),

@@ -97,7 +97,8 @@ class Startup:
     def _levels(self, rung: Rung, manifest: Manifest) -> tuple[int, ...]:
         if not rung.in_full:
             return base_levels(manifest)
-        target = target_levels(manifest, budget_bytes=self._budget.bytes, max_level=rung.installed.max_level)
+        max_level = self._budget.cap(rung.installed.max_level)
+        target = target_levels(manifest, budget_bytes=self._budget.bytes, max_level=max_level)
         return reachable_levels(manifest, target, self._store.blobs.has)
 
     async def _settle(self, rung: Rung) -> None:

@@ -171,12 +171,12 @@ class Updater:
         self._progress.downloaded = next(filter(self._has_base, wanted), None)
         return Situation(
             record=record,
-            running=self._keeper.running,
+            running=self._budget.hold_down(self._keeper.running),
             manifest=lambda release: self._manifests.get(release.manifest_digest),
             has=self._store.blobs.has,
             given_up=self._faults.given_up,
             budget_bytes=self._budget.bytes,
-            allowance=self._gate.allowance(),
+            allowance=self._budget.narrow(self._gate.allowance()),
         )
 
     def _read_manifests(self, releases: list[Release]) -> dict[str, Manifest]:

@@ -33,6 +33,8 @@ from device_agent.link.server import Chunk, DeltaOffer, Wanted
 from device_agent.residency.block_loader import ReadBlob
 from device_agent.residency.pager import Pager, PageReport
 from device_agent.residency.policy import total_bytes
+from device_agent.sensors.guarded import Sensors
+from device_agent.sensors.readings import Readings
 from device_agent.settings import Settings
 from device_agent.store.records import Broker, Release
 from device_agent.store.store import Store
@@ -367,13 +369,10 @@ class MemoryServed:
 
 
 class Memory:
-    """``MemorySensor`` of a board without limits."""
+    """``Sensor`` of a board with plenty of memory, and nothing else."""
 
-    def limit_bytes(self) -> int:
-        return PLENTY_BYTES
-
-    def process_bytes(self) -> int:
-        return 0
+    def read(self) -> Readings:
+        return Readings(memory_limit_bytes=PLENTY_BYTES)
 
 
 @dataclass
@@ -411,7 +410,7 @@ class Board:
             server=self.server,
             control=self.control,
             load=self.load or self.runtime.load,
-            memory=Memory(),
+            sensors=Sensors([Memory()]),
             clock=self.clock,
             backoff=lambda: Backoff(first_seconds=0.01, longest_seconds=0.05),
             started_unix_ms=0,
