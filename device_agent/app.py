@@ -45,7 +45,7 @@ async def run_agent(settings: Settings) -> None:
         CapacityError: The disk refuses the store.
     """
     limit_threads(settings.threads)
-    store = Store.open(settings.store_dir, settings.device_id)
+    store = Store.open(settings.store_dir, settings.device_id, settings.disk_budget_bytes)
     warming = warm_up()
     try:
         async with GrpcLink(settings.server) as server:

@@ -6,7 +6,9 @@ import logging
 from typing import Final
 
 from common.errors import CapacityError, ConflictError, Error
+from device_agent.blocking import run_blocking
 from device_agent.link.backoff import Backoff
+from device_agent.residency.policy.disk import Holding
 from device_agent.store.failures import DiskError
 from device_agent.store.records import Failure, Release
 from device_agent.store.store import Store
@@ -93,7 +95,7 @@ class Faults:
         """Old things go first, the way back last; then wait for room: how long."""
         running = self._keeper.running
         release = _release_of(step) or (running.installed.release if running else None)
-        if isinstance(step, FetchBlobs) and await self._made_room(step):
+        if isinstance(step, FetchBlobs) and await self._made_room(step, error):
             return _AT_ONCE
         _log.error("%s", error)
         if release is not None:
@@ -107,14 +109,29 @@ class Faults:
         if isinstance(error, DiskError) or error.needed_bytes:
             self._progress.hold_back(TransferHold(Limit.DISK, str(error)))
 
-    async def _made_room(self, step: FetchBlobs) -> bool:
+    async def _made_room(self, step: FetchBlobs, error: CapacityError) -> bool:
         try:
             if await self._activation.tidy():
                 return True
+            if error.needed_bytes and await run_blocking(lambda: self._shed(step, error.available_bytes)):
+                return True
             return step.update and await self._activation.tidy(keep_previous=False) > 0
-        except CapacityError as error:
-            _log.warning("Tidying up fails: %s", error)
+        except CapacityError as second:
+            _log.warning("Tidying up fails: %s", second)
             return False
+
+    def _shed(self, step: FetchBlobs, room_bytes: int) -> int:
+        """Shards that are worth less than what is to come have gone; bytes freed. Blocking."""
+        running, previous = self._keeper.running, self._store.state.record.previous
+        holdings = [Holding(step.manifest, step.target)]
+        if running is not None and running.manifest != step.manifest:
+            holdings.append(Holding(running.manifest, running.levels))
+        before = self._store.manifest(previous.release) if previous is not None else None
+        if before is not None:
+            holdings.append(Holding(before))
+        missing = missing_blobs(step.manifest, step.stage, self._store.blobs.has)
+        needed = {item.digest for item, _ in missing} - self.given_up
+        return self._store.shed(holdings, needed, room_bytes)
 
 
 def _release_of(step: Step) -> Release | None:

@@ -405,7 +405,7 @@ class Board:
     @asynccontextmanager
     async def agent(self) -> AsyncIterator[RunningAgent]:
         """An agent on the board's store, until the block ends."""
-        store = Store.open(self.folder, "board")
+        store = Store.open(self.folder, "board", self.settings.disk_budget_bytes)
         outside = Outside(
             server=self.server,
             control=self.control,
