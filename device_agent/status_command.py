@@ -56,6 +56,7 @@ def format_status(tree: Mapping[str, Any]) -> str:
         ]
     if tree.get("hold"):
         lines.append(f"held back  {tree['hold']['limit']}: {tree['hold']['detail']}")
+    lines += [f"board      {reason}" for reason in tree.get("board", {}).get("why", [])]
     if tree["fault"]:
         lines.append(f"fault      {tree['fault']['code']}: {tree['fault']['detail']}")
     return "\n".join(lines) + "\n"
