@@ -79,8 +79,14 @@ class BoardLimits:
         self.held = Held(UNLIMITED_BYTES, 0, fetch=True)
 
     def read(self) -> Readings:
-        """What the sensors say. Blocking; safe in a thread."""
-        return self._sensors.read()
+        """What the sensors say. Blocking; safe in a thread.
+
+        Of what weights took before and after, the more counts: what a pager moves meanwhile is then not taken
+        for memory that somebody else took.
+        """
+        before_bytes = self._weights_bytes()
+        readings = self._sensors.read()
+        return replace(readings, weights_bytes=max(before_bytes, self._weights_bytes()))
 
     def settle(self, readings: Readings, *, memory_counts: bool) -> Held:
         """What holds from now on.
@@ -91,7 +97,7 @@ class BoardLimits:
                 unlimited here. A change of this starts anew, as it is nothing that a sensor did.
         """
         loaded = self._loaded()
-        self.readings = replace(readings, weights_bytes=sum(item.resident_bytes for item in loaded))
+        self.readings = readings
         may, easily = self._rules.judge(self.readings)
         self._allowed = may
         if not memory_counts:
@@ -126,6 +132,9 @@ class BoardLimits:
             "shards_may_come": self.held.fetch,
             "why": list(self.why()),
         }
+
+    def _weights_bytes(self) -> int:
+        return sum(item.resident_bytes for item in self._loaded())
 
     def _need_bytes(self, manifest: Manifest) -> int:
         """Memory of a version at its full level; reckoned once while it is loaded."""

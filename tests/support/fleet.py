@@ -34,6 +34,7 @@ from device_agent.residency.block_loader import ReadBlob
 from device_agent.residency.pager import Pager, PageReport
 from device_agent.residency.policy import total_bytes
 from device_agent.sensors.guarded import Sensors
+from device_agent.sensors.port import Sensor
 from device_agent.sensors.readings import Readings
 from device_agent.settings import Settings
 from device_agent.store.records import Broker, Release
@@ -379,7 +380,7 @@ class Memory:
 class Board:
     """A device whose agent can be started, stopped and looked at; the store outlives the agent.
 
-    ``load`` takes the place of the runtime in memory.
+    ``load`` takes the place of the runtime in memory, ``sensor`` is what the board says of itself.
     """
 
     folder: Path
@@ -390,6 +391,7 @@ class Board:
     generation: int = 0
     load: Load | None = None
     clock: Clock = field(default_factory=SystemClock)
+    sensor: Sensor = field(default_factory=Memory)
 
     def __post_init__(self) -> None:
         self.settings = replace(
@@ -410,7 +412,7 @@ class Board:
             server=self.server,
             control=self.control,
             load=self.load or self.runtime.load,
-            sensors=Sensors([Memory()]),
+            sensors=Sensors([self.sensor]),
             clock=self.clock,
             backoff=lambda: Backoff(first_seconds=0.01, longest_seconds=0.05),
             started_unix_ms=0,
