@@ -19,7 +19,9 @@ from device_agent.link.control import ControlLink, Listener
 from device_agent.link.enrolment import Enrolment
 from device_agent.link.server import ServerLink
 from device_agent.link.socket_meter import NoSockets, SocketMeter
-from device_agent.residency.sensors import MemorySensor, derive_budget_bytes
+from device_agent.residency.board_limits import BoardLimits
+from device_agent.residency.configured import residency_rules
+from device_agent.sensors.guarded import Sensors
 from device_agent.settings import Settings
 from device_agent.store.records import Broker, Goal
 from device_agent.store.store import Store
@@ -49,7 +51,7 @@ class Outside:
         server: Bytes and enrolment.
         control: Goals and reports.
         load: Brings a version into memory.
-        memory: What the board has.
+        sensors: What the board says.
         clock: Time.
         backoff: Makes the waits between two tries.
         started_unix_ms: When the process began.
@@ -61,7 +63,7 @@ class Outside:
     server: ServerLink
     control: ControlLink
     load: Load
-    memory: MemorySensor
+    sensors: Sensors
     clock: Clock
     backoff: Callable[[], Backoff]
     started_unix_ms: int
@@ -183,17 +185,21 @@ class Agent:
             **tree,
             "start_seconds": self._start_seconds,
             "runtime_loaded": "torch" in sys.modules,
-            "rss_bytes": self._outside.memory.process_bytes(),
+            "rss_bytes": self._budget.process_bytes,
             "overhead_measured": self._metering.measured,
             "whole_instead_of_delta": self._deltas.fallbacks,
+            "board": self._budget.tree(),
         }
 
     def _make_budget(self) -> Budget:
         settings = self._settings
         budget = Budget(
             fixed_bytes=settings.memory_budget_bytes,
-            board_bytes=lambda: derive_budget_bytes(
-                self._outside.memory.limit_bytes(), settings.reserve_bytes
+            board=BoardLimits(
+                self._outside.sensors,
+                self._outside.clock,
+                residency_rules(settings),
+                loaded=lambda: list(self.keeper.served.values()),
             ),
             file=settings.budget_file,
             on_change=self._budget_changed,

@@ -24,7 +24,7 @@ from device_agent.link.mqtt_link import MqttLink
 from device_agent.link.socket_meter import open_meter
 from device_agent.link.url_link import UrlLink
 from device_agent.process_start import started_unix_ms
-from device_agent.residency.sensors import SystemMemory
+from device_agent.sensors.board import board_sensors
 from device_agent.serving.endpoint import open_endpoint
 from device_agent.serving.queueing.lanes import QueueRules
 from device_agent.serving.service import Service
@@ -44,7 +44,7 @@ async def run_agent(settings: Settings) -> None:
         CapacityError: The disk refuses the store.
     """
     limit_threads(settings.threads)
-    store = Store.open(settings.store_dir, settings.device_id)
+    store = Store.open(settings.store_dir, settings.device_id, settings.disk_budget_bytes)
     warming: list[threading.Thread] = []
     try:
         async with GrpcLink(settings.server) as server:
@@ -64,7 +64,7 @@ async def _serve(
         server=UrlLink(server) if settings.signed_urls else server,
         control=MqttLink(device_id, session_id, Backoff()),
         load=ServedModel.load,
-        memory=SystemMemory(),
+        sensors=board_sensors(settings.store_dir),
         clock=SystemClock(),
         backoff=Backoff,
         started_unix_ms=started_unix_ms(SystemClock()),

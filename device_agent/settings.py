@@ -49,6 +49,18 @@ class Settings:
         metered_rule: What may come over a metered link: "all", "base-only" or "nothing".
         quiet_hours: No bulk transfers from one time of day to another, ``HH:MM-HH:MM`` UTC; empty for none.
         disk_reserve_bytes: Room on the disk that stays free.
+        disk_budget_bytes: What the store may take on the disk; 0 for all but the reserve.
+        spare_memory_bytes: Available memory that stays available to others.
+        pressure_some_percent: Memory is short where some task waits for it so much of the time (PSI, avg10).
+        pressure_full_percent: Memory is very short where all tasks do.
+        pressure_shrink_percent: Share of the memory budget that goes while memory is short; twice that while
+            it is very short.
+        hot_celsius: From here on the processor is hot: nothing goes up.
+        battery_low_percent: Below, without mains, nothing goes up and no shards come.
+        battery_critical_percent: Below, without mains, everything goes to its base.
+        margin_percent: Share of the available memory that is left alone where the budget grows.
+        grow_seconds: So long must the board allow more before it is taken.
+        switches_per_hour: Most switches of levels in any 60 minutes; even.
         threads: Threads of one inference; 0 for as many as there are cores.
         signed_urls: Whether blobs come straight from the object store where the server offers that.
         ready_file: Written once the endpoint answers: JSON with its URL and the device id.
@@ -77,6 +89,17 @@ class Settings:
     metered_rule: MeteredRule = MeteredRule.ALL
     quiet_hours: str = ""
     disk_reserve_bytes: int = 32 * _MIB
+    disk_budget_bytes: int = 0
+    spare_memory_bytes: int = 32 * _MIB
+    pressure_some_percent: float = 10.0
+    pressure_full_percent: float = 5.0
+    pressure_shrink_percent: float = 25.0
+    hot_celsius: float = 80.0
+    battery_low_percent: float = 20.0
+    battery_critical_percent: float = 10.0
+    margin_percent: float = 10.0
+    grow_seconds: float = 30.0
+    switches_per_hour: int = 12
     threads: int = 0
     signed_urls: bool = True
     ready_file: Path | None = None
@@ -120,16 +143,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     """A flag for every setting."""
     for field in fields(Settings):
         metavar, meaning = _HELP[field.name]
-        default = f" (default: {_shown(field.default)})" if field.default not in {"", None, 0} else ""
+        shown = _shown(field.default, as_size=metavar == "SIZE")
+        default = f" (default: {shown})" if field.default not in {"", None, 0} else ""
         parser.add_argument(
             f"--{field.name.replace('_', '-')}", dest=field.name, metavar=metavar, help=meaning + default
         )
 
 
-def _shown(default: object) -> str:
+def _shown(default: object, *, as_size: bool) -> str:
     if isinstance(default, bool):
         return "yes" if default else "no"
-    return format_bytes(default) if isinstance(default, int) else str(default)
+    return format_bytes(default) if as_size and isinstance(default, int) else str(default)
 
 
 def _from_file(file: Path) -> dict[str, Any]:
@@ -212,6 +236,31 @@ def _seconds(value: object) -> float:
     return seconds
 
 
+def _percent(value: object) -> float:
+    return _within(value, 0.0, 100.0, "%")
+
+
+def _celsius(value: object) -> float:
+    return _within(value, 0.0, 200.0, "°C")
+
+
+def _within(value: object, low: float, high: float, unit: str) -> float:
+    try:
+        number = float(value) if isinstance(value, int | float) else float(_text(value))
+    except ValueError as error:
+        raise ConfigError(f"{value!r:.80} is no number.") from error
+    if not low <= number <= high:
+        raise ConfigError(f"{number} {unit} is not within {low:g} and {high:g} {unit}.")
+    return number
+
+
+def _switches(value: object) -> int:
+    count = _count(value)
+    if count < 4 or count % 2:  # noqa: PLR2004
+        raise ConfigError(f"{count} switches an hour are no even number from 4 on.")
+    return count
+
+
 def _device_id(value: object) -> str:
     return check_name(_text(value), what="device") if value else ""
 
@@ -285,6 +334,20 @@ _HELP: Final[Mapping[str, tuple[str, str]]] = {
     "metered_rule": ("RULE", "what may come over a metered link: all, base-only or nothing"),
     "quiet_hours": ("HH:MM-HH:MM", "UTC; no bulk transfers in this time, e.g. 22:00-06:00"),
     "disk_reserve_bytes": ("SIZE", "room on the disk that stays free"),
+    "disk_budget_bytes": ("SIZE", "what the store may take on the disk; else all but the reserve"),
+    "spare_memory_bytes": ("SIZE", "available memory that stays available to others"),
+    "pressure_some_percent": ("PERCENT", "memory is short where some task waits for it so much of the time"),
+    "pressure_full_percent": ("PERCENT", "memory is very short where all tasks do"),
+    "pressure_shrink_percent": (
+        "PERCENT",
+        "share of the memory budget that goes while memory is short; twice that while very short",
+    ),
+    "hot_celsius": ("DEGREES", "from here on the processor is hot, and nothing goes up"),
+    "battery_low_percent": ("PERCENT", "below, without mains, nothing goes up and no shards come"),
+    "battery_critical_percent": ("PERCENT", "below, without mains, everything goes to its base"),
+    "margin_percent": ("PERCENT", "share of the available memory left alone where the budget grows"),
+    "grow_seconds": ("SECONDS", "so long must the board allow more before it is taken"),
+    "switches_per_hour": ("COUNT", "most switches of levels in any 60 minutes; even"),
     "threads": ("COUNT", "threads of one inference; else one per core"),
     "signed_urls": ("yes|no", "blobs straight from the object store, where the server offers that"),
     "ready_file": ("FILE", "written once the endpoint answers: JSON with its URL and the device id"),
@@ -314,6 +377,17 @@ _READ: Final[Mapping[str, Callable[[object], Any]]] = {
     "metered_rule": _metered_rule,
     "quiet_hours": _quiet_hours,
     "disk_reserve_bytes": _size,
+    "disk_budget_bytes": _size,
+    "spare_memory_bytes": _size,
+    "pressure_some_percent": _percent,
+    "pressure_full_percent": _percent,
+    "pressure_shrink_percent": _percent,
+    "hot_celsius": _celsius,
+    "battery_low_percent": _percent,
+    "battery_critical_percent": _percent,
+    "margin_percent": _percent,
+    "grow_seconds": _seconds,
+    "switches_per_hour": _switches,
     "threads": _count,
     "signed_urls": _yes,
     "ready_file": _path,

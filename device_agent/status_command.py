@@ -63,6 +63,7 @@ def format_status(tree: Mapping[str, Any]) -> str:
         lines += [line for model in models for line in _version_lines(model)]
     if tree.get("hold"):
         lines.append(f"held back  {tree['hold']['limit']}: {tree['hold']['detail']}")
+    lines += [f"board      {reason}" for reason in tree.get("board", {}).get("why", [])]
     faults = [model["fault"] for model in models if model["fault"]]
     lines += [f"fault      {_version(fault)}: {fault['code']}: {fault['detail']}" for fault in faults]
     return "\n".join(lines) + "\n"

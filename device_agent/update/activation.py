@@ -84,7 +84,8 @@ class Activation:
         await self._keeper.page(model, base_levels(running.manifest))
         await self._make_lean()
         spare_bytes = self._budget.bytes - self._taken_bytes()
-        target = target_levels(manifest, budget_bytes=spare_bytes, max_level=previous.max_level)
+        max_level = self._budget.cap(previous.max_level)
+        target = target_levels(manifest, budget_bytes=spare_bytes, max_level=max_level)
         try:
             levels = reachable_levels(manifest, target, self._store.blobs.has)
             served = await self._keeper.prepare(manifest, levels)

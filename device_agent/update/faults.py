@@ -6,7 +6,9 @@ import logging
 from typing import Final
 
 from common.errors import CapacityError, ConflictError, Error
+from device_agent.blocking import run_blocking
 from device_agent.link.backoff import Backoff
+from device_agent.residency.policy.disk import Holding
 from device_agent.store.failures import DiskError
 from device_agent.store.records import Failure, Release
 from device_agent.store.store import Store
@@ -98,7 +100,7 @@ class Faults:
         model = model_of(step)
         running = self._keeper.running.get(model)
         release = _release_of(step) or (running.installed.release if running else None)
-        if isinstance(step, FetchBlobs) and await self._made_room(step):
+        if isinstance(step, FetchBlobs) and await self._made_room(step, error):
             return _AT_ONCE
         _log.error("%s", error)
         if release is not None:
@@ -124,17 +126,38 @@ class Faults:
         before = self._given_up.get(release.model, frozenset())
         self._given_up[release.model] = before | frozenset(digests)
 
-    async def _made_room(self, step: FetchBlobs) -> bool:
-        """Whether something went: what nobody wants, then the model's own way back, then those of others."""
+    async def _made_room(self, step: FetchBlobs, error: CapacityError) -> bool:
+        """Whether something went.
+
+        What nobody wants, then shards that are worth less, then the model's own way back, then those of
+        others.
+        """
         running = self._keeper.running
         ways_back = [{step.release.model}, set(running)] if step.update and running else []
         try:
-            for given_up in (set[str](), *ways_back):
+            if await self._activation.tidy():
+                return True
+            if error.needed_bytes and await run_blocking(lambda: self._shed(step, error.available_bytes)):
+                return True
+            for given_up in ways_back:
                 if await self._activation.tidy(given_up=given_up):
                     return True
-        except CapacityError as error:
-            _log.warning("Tidying up fails: %s", error)
+        except CapacityError as second:
+            _log.warning("Tidying up fails: %s", second)
         return False
+
+    def _shed(self, step: FetchBlobs, room_bytes: int) -> int:
+        """Shards that are worth less than what is to come have gone; bytes freed. Blocking."""
+        others = [item for item in self._keeper.running.values() if item.manifest != step.manifest]
+        holdings = [Holding(step.manifest, step.target)]
+        holdings += [Holding(running.manifest, running.levels) for running in others]
+        for slot in self._store.state.record.slots:
+            before = self._store.manifest(slot.previous.release) if slot.previous is not None else None
+            if before is not None:
+                holdings.append(Holding(before))
+        missing = missing_blobs(step.manifest, step.stage, self._store.blobs.has)
+        needed = {item.digest for item, _ in missing} - self.given_up
+        return self._store.shed(holdings, needed, room_bytes)
 
 
 def _release_of(step: Step) -> Release | None:

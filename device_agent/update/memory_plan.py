@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from common.manifest import Manifest
 from device_agent.residency.policy import Want, joint_targets, target_levels, total_bytes
-from device_agent.store.records import AgentRecord, Goal, Installed
+from device_agent.store.records import Goal, Installed
 from device_agent.update.fetch_plan import base_levels, reachable_levels
 from device_agent.update.situation import Running, Situation
 from device_agent.update.steps import Activate, Drop, Page, Share
@@ -30,7 +30,7 @@ def memory_step(situation: Situation) -> Drop | Page | Share | None:
 def running_targets(situation: Situation) -> dict[str, Levels]:
     """Model to the level of each block that its running version should have."""
     ordered = situation.in_order()
-    wants = [_want(situation.record, running) for _, running in ordered]
+    wants = [_running_want(situation, running) for _, running in ordered]
     targets = joint_targets(wants, situation.budget_bytes)
     return {model: target for (model, _), target in zip(ordered, targets, strict=True)}
 
@@ -43,9 +43,9 @@ def goal_target(goal: Goal, manifest: Manifest, situation: Situation) -> Levels:
         running = situation.running.get(slot.model)
         if slot.model == goal.release.model:
             place = len(wants)
-            wants.append(Want(manifest, goal.max_level))
+            wants.append(_want(situation, manifest, goal.max_level))
         elif running is not None and slot.goal is not None:
-            wants.append(_want(situation.record, running))
+            wants.append(_running_want(situation, running))
     return joint_targets(wants, situation.budget_bytes)[place]
 
 
@@ -73,7 +73,8 @@ def beside(situation: Situation, installed: Installed, manifest: Manifest, targe
     if _bytes(situation, levels) + base_bytes > budget_bytes:
         levels |= _lowered(situation, installed, manifest, levels)
     spare_bytes = budget_bytes - _bytes(situation, levels)
-    highest = target_levels(manifest, budget_bytes=spare_bytes, max_level=installed.max_level)
+    want = _want(situation, manifest, installed.max_level)
+    highest = target_levels(manifest, budget_bytes=spare_bytes, max_level=want.max_level)
     room = tuple((name, down) for name, down in levels.items() if down != situation.running[name].levels)
     return Activate(installed, manifest, tuple(map(min, highest, target)), room)
 
@@ -133,8 +134,8 @@ def _lowered(
         for name, running in situation.running.items()
         if name == model
     )
-    wants = [_want(situation.record, running) for _, running in neighbours]
-    wants.append(Want(manifest, installed.max_level))
+    wants = [_running_want(situation, running) for _, running in neighbours]
+    wants.append(_want(situation, manifest, installed.max_level))
     targets = joint_targets(wants, situation.budget_bytes - old_bytes)
     return {
         name: tuple(map(min, levels[name], target))
@@ -142,14 +143,19 @@ def _lowered(
     }
 
 
-def _want(record: AgentRecord, running: Running) -> Want:
-    """What runs, with the highest level that assignment and self-tests allow it."""
+def _running_want(situation: Situation, running: Running) -> Want:
+    """What runs, with the highest level that assignment, self-tests and the board allow it."""
     release = running.installed.release
-    goal = record.slot(release.model).goal
+    goal = situation.record.slot(release.model).goal
     same = goal is not None and goal.release.manifest_digest == release.manifest_digest
     allowed = goal.max_level if goal is not None and same else running.installed.max_level
-    limits = [level for level in (allowed, running.highest_level) if level]
-    return Want(running.manifest, min(limits, default=0))
+    return _want(situation, running.manifest, allowed, running.highest_level)
+
+
+def _want(situation: Situation, manifest: Manifest, *max_levels: int) -> Want:
+    """A version, with the highest level that all of these and the board allow; 0 is no limit."""
+    limits = [level for level in (*max_levels, situation.max_level) if level]
+    return Want(manifest, min(limits, default=0))
 
 
 def _bytes(situation: Situation, levels: Mapping[str, Levels]) -> int:

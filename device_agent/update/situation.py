@@ -42,6 +42,7 @@ class Situation:
         budget_bytes: Memory for the weights of all versions.
         allowance: What may be transferred.
         short: Models for which room was lacking just now; the others go first.
+        max_level: No version goes higher than this, as the board is; 0 for no limit.
     """
 
     record: AgentRecord
@@ -52,6 +53,7 @@ class Situation:
     budget_bytes: int
     allowance: Allowance = EVERYTHING
     short: frozenset[str] = frozenset()
+    max_level: int = 0
 
     def in_order(self) -> list[tuple[str, Running]]:
         """What answers, in the record's order of models."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from common.errors import CapacityError, Error, ErrorCode, IntegrityError, SelfTestError
@@ -122,7 +122,8 @@ class Startup:
             return base_levels(manifest)
         model = rung.installed.release.model
         wants = {**self._beside, model: Want(manifest, rung.installed.max_level)}
-        targets = joint_targets(list(wants.values()), self._budget.bytes)
+        capped = [replace(want, max_level=self._budget.cap(want.max_level)) for want in wants.values()]
+        targets = joint_targets(capped, self._budget.bytes)
         return reachable_levels(manifest, targets[list(wants).index(model)], self._store.blobs.has)
 
     async def _settle(self, rung: Rung) -> None:

@@ -181,8 +181,9 @@ class Updater:
             has=self._store.blobs.has,
             given_up=self._faults.given_up,
             budget_bytes=self._budget.bytes,
-            allowance=self._gate.allowance(),
+            allowance=self._budget.narrow(self._gate.allowance()),
             short=self._faults.short,
+            max_level=self._budget.cap(0),
         )
 
     def _read_manifests(self, releases: list[Release]) -> dict[str, Manifest]:

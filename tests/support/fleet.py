@@ -33,6 +33,9 @@ from device_agent.link.server import Chunk, DeltaOffer, Wanted
 from device_agent.residency.block_loader import ReadBlob
 from device_agent.residency.pager import Pager, PageReport
 from device_agent.residency.policy import total_bytes
+from device_agent.sensors.guarded import Sensors
+from device_agent.sensors.port import Sensor
+from device_agent.sensors.readings import Readings
 from device_agent.settings import Settings
 from device_agent.store.records import Broker, Release
 from device_agent.store.store import Store
@@ -376,20 +379,17 @@ class MemoryServed:
 
 
 class Memory:
-    """``MemorySensor`` of a board without limits."""
+    """``Sensor`` of a board with plenty of memory, and nothing else."""
 
-    def limit_bytes(self) -> int:
-        return PLENTY_BYTES
-
-    def process_bytes(self) -> int:
-        return 0
+    def read(self) -> Readings:
+        return Readings(memory_limit_bytes=PLENTY_BYTES)
 
 
 @dataclass
 class Board:
     """A device whose agent can be started, stopped and looked at; the store outlives the agent.
 
-    ``load`` takes the place of the runtime in memory.
+    ``load`` takes the place of the runtime in memory, ``sensor`` is what the board says of itself.
     """
 
     folder: Path
@@ -400,6 +400,7 @@ class Board:
     generation: int = 0
     load: Load | None = None
     clock: Clock = field(default_factory=SystemClock)
+    sensor: Sensor = field(default_factory=Memory)
 
     def __post_init__(self) -> None:
         self.settings = replace(
@@ -415,12 +416,12 @@ class Board:
     @asynccontextmanager
     async def agent(self) -> AsyncIterator[RunningAgent]:
         """An agent on the board's store, until the block ends."""
-        store = Store.open(self.folder, "board")
+        store = Store.open(self.folder, "board", self.settings.disk_budget_bytes)
         outside = Outside(
             server=self.server,
             control=self.control,
             load=self.load or self.runtime.load,
-            memory=Memory(),
+            sensors=Sensors([self.sensor]),
             clock=self.clock,
             backoff=lambda: Backoff(first_seconds=0.01, longest_seconds=0.05),
             started_unix_ms=0,

@@ -519,7 +519,7 @@ class TransferHold(_message.Message):
     DETAIL_FIELD_NUMBER: _builtins.int
     UNTIL_UNIX_MS_FIELD_NUMBER: _builtins.int
     limit: _builtins.str
-    """"monthly_budget", "metered", "quiet_hours", "disk" or "update_budget"."""
+    """"monthly_budget", "metered", "quiet_hours", "disk", "update_budget" or "board"."""
     detail: _builtins.str
     """One sentence for the operator."""
     until_unix_ms: _builtins.int
