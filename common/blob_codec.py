@@ -48,6 +48,16 @@ def decode_bytes(data: bytes | memoryview, ref: BlobRef) -> bytes | memoryview:
     Raises:
         IntegrityError: Length, digest or decoded length differ from what ``ref`` states.
     """
+    verify_bytes(data, ref)
+    return decompress(data, ref.raw_size_bytes) if ref.coding == "zstd" else data
+
+
+def verify_bytes(data: bytes | memoryview, ref: BlobRef) -> None:
+    """Accept the wire bytes that a reference names.
+
+    Raises:
+        IntegrityError: Length or digest differ from what ``ref`` states.
+    """
     if len(data) != ref.size_bytes:
         raise IntegrityError(
             f"Blob {ref.digest[:12]} has {len(data)} bytes, not {ref.size_bytes}.",
@@ -61,7 +71,6 @@ def decode_bytes(data: bytes | memoryview, ref: BlobRef) -> bytes | memoryview:
             expected=ref.digest,
             actual=actual,
         )
-    return decompress(data, ref.raw_size_bytes) if ref.coding == "zstd" else data
 
 
 def decode_arrays(data: bytes | memoryview, ref: BlobRef) -> dict[str, NDArray[Any]]:

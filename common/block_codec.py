@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 from typing import Any, Final
 
@@ -133,11 +133,28 @@ def decode(data: bytes | memoryview, ref: BlobRef, shape: Shape) -> Content:
     Raises:
         IntegrityError: The bytes are not what ``ref`` names, or do not hold what ``shape`` says.
     """
-    sections = split_sections(_MAGIC, decode_bytes(data, ref), _count(shape))
+    sections, content = open_blob(decode_bytes(data, ref), ref, shape)
     values = tuple(
         decode_values(form, data, shape.bits, part.weights, shape.carry_bits)
-        for part, (form, data) in zip(shape.parts, sections, strict=False)
+        for part, (form, data) in zip(shape.parts, sections, strict=True)
     )
+    return replace(content, values=values)
+
+
+def open_blob(
+    data: bytes | memoryview, ref: BlobRef, shape: Shape
+) -> tuple[list[tuple[int, memoryview]], Content]:
+    """A verified blob's sections of values, one per part, still encoded; and all else that it says.
+
+    Args:
+        data: What ``decode_bytes`` gave.
+        ref: The blob.
+        shape: What it holds.
+
+    Raises:
+        IntegrityError: The bytes do not hold what ``shape`` says.
+    """
+    sections = split_sections(_MAGIC, data, _count(shape))
     rest = iter(sections[len(shape.parts) :])
     grids = _grids(rest, shape) if shape.base and shape.parts else ()
     fits = _fits(rest, shape) if shape.fitted and shape.parts else ()
@@ -145,7 +162,7 @@ def decode(data: bytes | memoryview, ref: BlobRef, shape: Shape) -> Content:
     floats = _floats(next(rest), shape, floats_bytes) if shape.floats else {}
     if not shape.floats and floats_bytes:
         raise IntegrityError(f"Blob {ref.digest[:12]} holds another amount than the manifest states.")
-    return Content(values, grids, fits, floats)
+    return sections[: len(shape.parts)], Content((), grids, fits, floats)
 
 
 def decode_blobs(

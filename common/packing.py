@@ -22,6 +22,8 @@ _SPREADS: Final[dict[int, tuple[np.dtype[np.unsignedinteger[Any]], tuple[tuple[i
     1: (np.dtype("<u8"), ((28, 0x0000000F0000000F), (14, 0x0003000300030003), (7, 0x0101010101010101))),
 }
 
+SPREAD_WIDTHS: Final = frozenset(_SPREADS)
+
 
 def packed_size_bytes(count: int, bits: int) -> int:
     """Bytes that ``count`` values of ``bits`` bits take."""
@@ -67,10 +69,7 @@ def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.uint8
     Raises:
         IntegrityError: The length does not match the count.
     """
-    if packed.size != packed_size_bytes(count, bits):
-        raise IntegrityError(
-            f"{count} values of {bits} bits take {packed_size_bytes(count, bits)} bytes, not {packed.size}."
-        )
+    check_packed(packed, bits, count)
     if bits == 8:  # noqa: PLR2004
         return packed.reshape(-1).copy()
     if bits in _SPREADS:
@@ -88,14 +87,44 @@ def unpack(packed: NDArray[np.uint8], bits: int, count: int) -> NDArray[np.uint8
     return values.reshape(-1)[:count]
 
 
+def check_packed(packed: NDArray[np.uint8], bits: int, count: int) -> None:
+    """Accept packed values of the length that they should have.
+
+    Raises:
+        IntegrityError: The length does not match the count.
+    """
+    if packed.size != packed_size_bytes(count, bits):
+        raise IntegrityError(
+            f"{count} values of {bits} bits take {packed_size_bytes(count, bits)} bytes, not {packed.size}."
+        )
+
+
+def spread_into(
+    packed: NDArray[np.uint8], bits: int, out: NDArray[np.uint8], scratch: NDArray[np.uint8]
+) -> None:
+    """Unpack values of a width that divides a byte, padding included, into memory that is at hand.
+
+    Args:
+        packed: uint8 [bytes].
+        bits: One of ``SPREAD_WIDTHS``.
+        out: uint8 [bytes * 8 / bits]. Takes the values.
+        scratch: As large.
+    """
+    word, steps = _SPREADS[bits]
+    words, other = out.view(word), scratch.view(word)
+    words[:] = packed
+    for shift, mask in steps:
+        np.left_shift(words, shift, out=other)
+        np.bitwise_or(words, other, out=words)
+        np.bitwise_and(words, mask, out=words)
+
+
 def _spread(packed: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     """One value per byte, of a width that divides a byte; padding included."""
-    word, steps = _SPREADS[bits]
-    words = packed.astype(word)
-    for shift, mask in steps:
-        words |= words << shift
-        words &= mask
-    return words.view(np.uint8)
+    out = np.empty((2, packed.size * (8 // bits)), np.uint8)
+    spread_into(packed, bits, out[0], out[1])
+    spread: NDArray[np.uint8] = out[0]
+    return spread
 
 
 def _squeeze(values: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from common.nesting import clamp_level
 from device_agent.residency.bit_planes import BYTE_BITS, PackedCodes, plane_widths, run_shifts
 from device_agent.residency.code_steps import carry_zero, steps_down
+from device_agent.residency.codes import ByteCodes, Codes
 from device_agent.residency.resident import ResidentPart
 
 _SHIFTS: Final = {width: torch.from_numpy(run_shifts(width)) for width in (4, 2, 1)}
@@ -47,7 +48,7 @@ class Dequantizer:
             rows = self._weight[:count].view(shape[0], -1)
             for resident in parts:
                 level = clamp_level(resident.levels, highest_level)
-                affine = resident.affines[resident.levels.index(level)]
+                affine = resident.affine(level)
                 out = rows[resident.part.start : resident.part.stop]
                 down = steps_down(resident.codes.level, resident.carries, resident.levels, level)
                 out.copy_(self._signed_codes(resident.codes, down, level).view(out.shape))
@@ -55,22 +56,28 @@ class Dequantizer:
             return rows.view(shape)
 
     def _signed_codes(
-        self, packed: PackedCodes, down: Sequence[tuple[int, PackedCodes | None]], level: int
+        self, held: Codes, down: Sequence[tuple[int, PackedCodes | None]], level: int
     ) -> torch.Tensor:
         """int8 [count], values in [-2**(level-1), 2**(level-1) - 1]; valid until the next call.
 
         Args:
-            packed: The codes at their own level.
+            held: The codes at their own level.
             down: The steps from there to the wanted one.
             level: The wanted one.
         """
-        codes = self._unsigned(packed, into=0, beside=1)
-        signed = self._buffer(1, packed.count)
+        codes = self._values(held)
+        signed = self._buffer(1, held.count)
         for step_bits, carry in down:
             codes = torch.bitwise_right_shift(codes, step_bits, out=signed)
             if carry:
                 codes.sub_(self._unsigned(carry, into=0, beside=2)).add_(carry_zero(carry))
         return torch.sub(codes, 1 << (level - 1), out=signed).view(torch.int8)
+
+    def _values(self, held: Codes) -> torch.Tensor:
+        """One per byte, whatever the form: uint8 [count], not to be changed."""
+        if isinstance(held, PackedCodes):
+            return self._unsigned(held, into=0, beside=1)
+        return torch.from_numpy(held.values if isinstance(held, ByteCodes) else held.unsigned())
 
     def _unsigned(self, packed: PackedCodes, *, into: int, beside: int) -> torch.Tensor:
         """Values of all planes, put together: uint8 [count], not to be changed."""

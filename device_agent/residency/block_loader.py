@@ -1,63 +1,66 @@
 """A block's way between disk and memory: base in, shards in on top of it, shards out again.
 
-All that enters is checked twice: its blob by the blob's digest, and what is assembled at a level (codes,
-scales, offsets, floats) by the manifest's digest of that level. Levels are those of the version; a block
-whose base is above a wanted level stays at its base.
+Every blob is held against its digest before a byte of it is decoded, by whoever reads it. What base and
+shards yield together (codes, scales, offsets, floats) is held against the manifest's digest of that level
+when a block is loaded. When a shard is paged in it is not: the shard's own digest takes a quarter of the
+time, and what is right below is then right above. Levels are those of the version; a block whose base is
+above a wanted level stays at its base.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from common.block_codec import Content, affine_of, decode, level_digest, shape_of
+from common.block_codec import level_digest, open_blob, shape_of
+from common.coding.values import decode_values
 from common.errors import IntegrityError
-from common.manifest import Block
-from common.rows import Affine
-from device_agent.residency.bit_planes import pack_codes, unpack_codes
-from device_agent.residency.code_steps import lift_codes, lower_codes
+from common.manifest import BlobRef, Block
+from device_agent.residency.code_steps import lift_codes, lower_codes, signed_chunks
+from device_agent.residency.codes import ByteCodes, is_unpacked
 from device_agent.residency.level_floats import check_finite, next_float
 from device_agent.residency.resident import ResidentBlock, ResidentPart
+from device_agent.residency.row_scales import RowScales
+from device_agent.residency.shard_values import shard_values
 
 ReadBlob = Callable[[str], bytes | memoryview]
+"""Digest to a blob's wire bytes on this device, which need not be verified yet."""
+
+VerifiedBlob = Callable[[BlobRef], bytes | memoryview]
+"""A blob's bytes, verified and decompressed; raises IntegrityError where they are not what it names."""
 
 
-def load_block(block: Block, levels: Sequence[int], level: int, read: ReadBlob) -> ResidentBlock:
+def load_block(
+    block: Block, levels: Sequence[int], level: int, blob: VerifiedBlob, unpacked: Collection[str] = ()
+) -> ResidentBlock:
     """A block from disk at a level.
 
     Args:
         block: What the manifest says of it.
         levels: All levels of the version.
         level: One of them; a block without quantized tensors has only the base.
-        read: Digest to the blob's wire bytes, which need not be verified yet.
+        blob: Its blobs' bytes.
+        unpacked: Names of tensors that take a byte a weight; the others are packed.
 
     Raises:
         IntegrityError: A blob or what it yields is not what the manifest says.
     """
-    content = _content(block, levels, 0, read)
-    own = block.levels(levels)[:1]
-    affines = _affines(block, levels, 0, content, content)
-    _check(block, levels, 0, content.values, affines, content.floats)
-    base = ResidentBlock(
-        levels=own,
-        parts=tuple(
-            ResidentPart(part, pack_codes(values, own[0]), own, (affine,), grid)
-            for part, values, affine, grid in zip(
-                block.tensors, content.values, affines, content.grids, strict=True
-            )
-        ),
-        floats={name: content.floats[name] for name in block.floats},
-        digest=block.digests[0],
-        level_floats={name: (content.floats[name],) for name in block.level_floats},
-    )
-    return lift_block(block, levels, base, level, read)
+    base = _base(block, levels, blob)
+    loaded = reform_block(lift_block(block, levels, base, level, blob, unpacked), unpacked)
+    _check(loaded)
+    return loaded
 
 
-def lift_block(
-    block: Block, levels: Sequence[int], resident: ResidentBlock, level: int, read: ReadBlob
+def lift_block(  # noqa: PLR0917
+    block: Block,
+    levels: Sequence[int],
+    resident: ResidentBlock,
+    level: int,
+    blob: VerifiedBlob,
+    unpacked: Collection[str],
 ) -> ResidentBlock:
     """The block at a higher level, its shards read from disk; ``resident`` stays as it is.
 
@@ -65,39 +68,36 @@ def lift_block(
         IntegrityError: A shard or what it yields is not what the manifest says.
     """
     own = block.levels(levels)
-    count, reached = len(resident.levels), own.index(block.nearest(levels, level)) + 1
-    if reached <= count:
+    indices = range(len(resident.levels), own.index(block.nearest(levels, level)) + 1)
+    if not indices:
         return resident
-    unsigned = [unpack_codes(part.codes) for part in resident.parts]
-    affines = [list(part.affines) for part in resident.parts]
-    carries = [list(part.carries) for part in resident.parts]
+    opened = [
+        open_blob(blob(block.blobs[at]), block.blobs[at], shape_of(block, levels, at)) for at in indices
+    ]
     floats = {name: list(values) for name, values in resident.level_floats.items()}
-    grids = Content((), tuple(part.grid for part in resident.parts))
-    steps = block.steps(levels)
-    for index in range(count, reached):
-        content = _content(block, levels, index, read)
-        at_level = _affines(block, levels, index, grids, content)
-        for at, values in enumerate(content.values):
-            unsigned[at], carry = lift_codes(unsigned[at], values, steps[index - 1])
-            carries[at].append(carry)
-            affines[at].append(at_level[at])
+    for _, content in opened:
         for name, by_level in floats.items():
             by_level.append(next_float(name, content.floats[name], by_level[-1]))
-        _check(block, levels, index, unsigned, at_level, content.floats)
-    now = own[:reached]
-    parts = tuple(
-        ResidentPart(
-            part.part, pack_codes(codes, now[-1]), now, tuple(part_affines), part.grid, tuple(part_carries)
-        )
-        for part, codes, part_affines, part_carries in zip(
-            resident.parts, unsigned, affines, carries, strict=True
-        )
-    )
+    now, steps = own[: indices.stop], block.steps(levels)
+    parts = []
+    for at, part in enumerate(resident.parts):
+        values = [
+            (steps[index - 1], shard_values(*sections[at], steps[index - 1], part.part.weights))
+            for index, (sections, _) in zip(indices, opened, strict=True)
+        ]
+        codes, carries = lift_codes(part.codes, values, unpacked=part.part.name in unpacked)
+        affines = part.affines
+        for index, (_, content) in zip(indices, opened, strict=True):
+            affines = affines.lifted(own[index], content.fits[at : at + 1])
+            check_finite(part.part.name, affines[-1])
+        parts.append(ResidentPart(part.part, codes, now, affines, part.grid, (*part.carries, *carries)))
     level_floats = {name: tuple(values) for name, values in floats.items()}
-    return ResidentBlock(now, parts, resident.floats, block.digests[reached - 1], level_floats)
+    return ResidentBlock(now, tuple(parts), resident.floats, block.digests[indices[-1]], level_floats)
 
 
-def lower_block(block: Block, levels: Sequence[int], resident: ResidentBlock, level: int) -> ResidentBlock:
+def lower_block(
+    block: Block, levels: Sequence[int], resident: ResidentBlock, level: int, unpacked: Collection[str]
+) -> ResidentBlock:
     """The block at a lower level, from memory alone; ``resident`` stays as it is."""
     own = block.levels(levels)
     index = own.index(block.nearest(levels, level))
@@ -107,9 +107,9 @@ def lower_block(block: Block, levels: Sequence[int], resident: ResidentBlock, le
     parts = tuple(
         ResidentPart(
             part.part,
-            lower_codes(part.codes, part.carries, own, now[-1]),
+            lower_codes(part.codes, part.carries, own, now[-1], unpacked=part.part.name in unpacked),
             now,
-            part.affines[: index + 1],
+            part.affines.lowered(index + 1),
             part.grid,
             part.carries[:index],
         )
@@ -119,45 +119,60 @@ def lower_block(block: Block, levels: Sequence[int], resident: ResidentBlock, le
     return ResidentBlock(now, parts, resident.floats, block.digests[index], level_floats)
 
 
-def shard_bytes(block: Block, levels: Sequence[int], low: int, high: int) -> int:
-    """Wire bytes of the shards that lift a block from one level to another; 0 for a step down."""
+def reform_block(resident: ResidentBlock, unpacked: Collection[str]) -> ResidentBlock:
+    """The same block, each tensor in the form that it shall have; ``resident`` stays as it is."""
+    parts = tuple(_reformed(part, unpacked=part.part.name in unpacked) for part in resident.parts)
+    if all(now is before for now, before in zip(parts, resident.parts, strict=True)):
+        return resident
+    return replace(resident, parts=parts)
+
+
+def shard_refs(block: Block, levels: Sequence[int], low: int, high: int) -> tuple[BlobRef, ...]:
+    """The shards that lift a block from one level to another; none for a step down."""
     own = block.levels(levels)
-    return sum(
-        ref.size_bytes for ref, reached in zip(block.blobs[1:], own[1:], strict=True) if low < reached <= high
+    return tuple(ref for ref, reached in zip(block.blobs[1:], own[1:], strict=True) if low < reached <= high)
+
+
+def _base(block: Block, levels: Sequence[int], blob: VerifiedBlob) -> ResidentBlock:
+    """The block at its base, a byte a weight."""
+    shape = shape_of(block, levels, 0)
+    sections, content = open_blob(blob(block.blobs[0]), block.blobs[0], shape)
+    parts = []
+    for at, (part, (form, data)) in enumerate(zip(block.tensors, sections, strict=True)):
+        grid = content.grids[at]
+        affines = RowScales(grid, (), (), shape.full_level, part.row_weights)
+        affines = affines.lifted(shape.level, content.fits[at : at + 1])
+        check_finite(part.name, affines[0])
+        codes = ByteCodes(shape.level, decode_values(form, data, shape.bits, part.weights))
+        parts.append(ResidentPart(part, codes, (shape.level,), affines, grid))
+    return ResidentBlock(
+        levels=block.levels(levels)[:1],
+        parts=tuple(parts),
+        floats={name: content.floats[name] for name in block.floats},
+        digest=block.digests[0],
+        level_floats={name: (content.floats[name],) for name in block.level_floats},
     )
 
 
-def _content(block: Block, levels: Sequence[int], index: int, read: ReadBlob) -> Content:
-    ref = block.blobs[index]
-    return decode(read(ref.digest), ref, shape_of(block, levels, index))
+def _reformed(part: ResidentPart, *, unpacked: bool) -> ResidentPart:
+    if is_unpacked(part.codes) == unpacked:
+        return part
+    codes = lower_codes(part.codes, part.carries, part.levels, part.codes.level, unpacked=unpacked)
+    return replace(part, codes=codes)
 
 
-def _affines(
-    block: Block, levels: Sequence[int], index: int, base: Content, content: Content
-) -> list[Affine]:
-    """Scale and offset of each part at the level that a blob reaches."""
-    shape = shape_of(block, levels, index)
-    affines = [affine_of(grid, content.fits, at, shape) for at, grid in enumerate(base.grids)]
-    for part, affine in zip(block.tensors, affines, strict=True):
-        check_finite(part.name, affine)
-    return affines
-
-
-def _check(  # noqa: PLR0917
-    block: Block,
-    levels: Sequence[int],
-    index: int,
-    unsigned: Sequence[NDArray[np.uint8]],
-    affines: Sequence[Affine],
-    floats: Mapping[str, NDArray[Any]],
-) -> None:
-    level = block.levels(levels)[index]
-    zero = np.uint8(1 << (level - 1))
-    codes = (np.subtract(values, zero).view(np.int8) for values in unsigned)
-    actual = level_digest(codes, affines, floats)
-    if actual != block.digests[index]:
+def _check(loaded: ResidentBlock) -> None:
+    """Accept a block that is at its level what the manifest names."""
+    floats: dict[str, NDArray[Any]] = {} if len(loaded.levels) > 1 else dict(loaded.floats)
+    floats |= {name: values[-1] for name, values in loaded.level_floats.items()}
+    actual = level_digest(
+        (some for part in loaded.parts for some in signed_chunks(part.codes)),
+        (part.affines[-1] for part in loaded.parts),
+        floats,
+    )
+    if actual != loaded.digest:
         raise IntegrityError(
-            f"A block at {level} bits is not what the manifest names.",
-            expected=block.digests[index],
+            f"A block at {loaded.level} bits is not what the manifest names.",
+            expected=loaded.digest,
             actual=actual,
         )

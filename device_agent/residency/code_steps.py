@@ -1,4 +1,4 @@
-"""Codes in memory, one level up and any number down.
+"""Codes in memory, any number of levels up or down, in chunks that stay in the cache.
 
 Here codes have ``2**(level-1)`` added, as in ``bit_planes``. On the way up a carry is kept where the low
 codes are not simply the high bits of the high ones; it takes exactly the bits that the shard has beyond its
@@ -7,7 +7,7 @@ step, so a block holds no more than its base and shards do, and the way down is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -15,52 +15,72 @@ from numpy.typing import NDArray
 
 from common.errors import IntegrityError
 from common.nesting import Step
-from device_agent.residency.bit_planes import PackedCodes, pack_codes, unpack_codes
+from device_agent.residency.bit_planes import PackedCodes, PlaneWriter, shared_planes, shift_up
+from device_agent.residency.codes import CHUNK, ByteCodes, Codes
+from device_agent.residency.shard_values import Values
 
 
 def lift_codes(
-    unsigned: NDArray[np.uint8], shard: NDArray[np.uint8], step: Step
-) -> tuple[NDArray[np.uint8], PackedCodes | None]:
-    """Codes one level up, and the carry that leads back, if one is needed.
+    codes: Codes, shards: Sequence[tuple[Step, Values]], *, unpacked: bool
+) -> tuple[Codes, tuple[PackedCodes | None, ...]]:
+    """Codes some levels up, and the carries that lead back, None for a step that needs none.
 
     Args:
-        unsigned: uint8 [count] at ``step.low``. Plain steps reuse it.
-        shard: uint8 [count], as stored.
-        step: What lies between the levels.
+        codes: At the first step's lower level. Stay as they are.
+        shards: Each step and its values, lowest first.
+        unpacked: Whether the result takes a byte a code.
 
     Raises:
-        IntegrityError: A code leaves the range of ``step.high`` bits.
+        IntegrityError: A code leaves the range of its level.
     """
-    if not step.carry_bits:
-        np.left_shift(unsigned, np.uint8(step.bits), out=unsigned)
-        return np.bitwise_or(unsigned, shard, out=unsigned), None
-    lifted = unsigned.astype(np.int16)
-    lifted <<= step.bits
-    lifted += shard
-    lifted -= step.shard_zero
-    if lifted.size and (int(lifted.min()) < 0 or int(lifted.max()) >> step.high):
-        raise IntegrityError(f"A shard lifts a code beyond {step.high} bits.")
-    return lifted.astype(np.uint8), pack_codes(np.right_shift(shard, np.uint8(step.bits)), step.carry_bits)
+    level, plain = shards[-1][0].high, not any(step.carry_bits for step, _ in shards)
+    high = _high_planes(codes, level) if plain and not unpacked else ()
+    lifted = _Moved(codes, level, PlaneWriter(level, codes.count, high) if not unpacked else None)
+    carries = [PlaneWriter(step.carry_bits, codes.count) if step.carry_bits else None for step, _ in shards]
+    for start, some in lifted.chunks():
+        for (step, values), carry in zip(shards, carries, strict=True):
+            shard = values.read(start, some.size)
+            if carry is None:
+                shift_up(some, step.bits)
+                np.bitwise_or(some, shard, out=some)
+            else:
+                some[:] = _lift_carried(some, shard, step)
+                carry.write(start, np.right_shift(shard, step.bits))
+    return lifted.codes(), tuple(carry.codes() if carry else None for carry in carries)
 
 
 def lower_codes(
-    codes: PackedCodes, carries: Sequence[PackedCodes | None], levels: Sequence[int], level: int
-) -> PackedCodes:
+    codes: Codes,
+    carries: Sequence[PackedCodes | None],
+    levels: Sequence[int],
+    level: int,
+    *,
+    unpacked: bool,
+) -> Codes:
     """Codes at a lower level, exactly those that they were lifted from.
 
     Args:
-        codes: The codes.
+        codes: The codes. Stay as they are.
         carries: One per step from the lowest level up to that of the codes; fewer where all are plain.
         levels: All levels of the block, or those up to that of the codes.
         level: The wanted one, at most that of the codes.
+        unpacked: Whether the result takes a byte a code.
     """
-    unsigned = unpack_codes(codes)
-    for step_bits, carry in steps_down(codes.level, carries, levels, level):
-        np.right_shift(unsigned, np.uint8(step_bits), out=unsigned)
-        if carry:
-            unsigned -= unpack_codes(carry)
-            unsigned += np.uint8(carry_zero(carry))
-    return pack_codes(unsigned, level)
+    if not unpacked and isinstance(codes, PackedCodes) and not any(carries):
+        shared = shared_planes(level, codes.level)
+        if shared:
+            return PackedCodes(level, codes.count, codes.planes[:shared])
+    lowered = _Moved(codes, level, PlaneWriter(level, codes.count) if not unpacked else None)
+    steps = steps_down(codes.level, carries, levels, level)
+    for start, some in lowered.chunks():
+        for step_bits, carry in steps:
+            np.right_shift(some, step_bits, out=some)
+            if carry:
+                moved = np.empty_like(some)
+                carry.read_into(start, moved)
+                np.subtract(some, moved, out=some)
+                np.add(some, carry_zero(carry), out=some)
+    return lowered.codes()
 
 
 def steps_down(
@@ -80,3 +100,70 @@ def steps_down(
 def carry_zero(carry: PackedCodes) -> int:
     """The stored value of a carry that changes nothing."""
     return 1 << (carry.level - 1)
+
+
+def signed_chunks(codes: Codes) -> Iterator[NDArray[np.int8]]:
+    """The codes, int8 in [-2**(level-1), 2**(level-1) - 1], some at a time, each valid until the next."""
+    source = _readable(codes)
+    scratch = np.empty(min(CHUNK, codes.count), np.uint8)
+    for start in range(0, codes.count, CHUNK):
+        some = scratch[: codes.count - start]
+        source.read_into(start, some)
+        yield np.subtract(some, 1 << (codes.level - 1), out=some).view(np.int8)
+
+
+class _Moved:
+    """Codes on their way to another level and form.
+
+    Args:
+        codes: Where they come from.
+        level: Where they go.
+        planes: What takes them there; None where they shall take a byte each.
+    """
+
+    def __init__(self, codes: Codes, level: int, planes: PlaneWriter | None) -> None:
+        self._source = _readable(codes)
+        self._level = level
+        self._planes = planes
+        if planes is None and isinstance(self._source, ByteCodes) and self._source is not codes:
+            self._room = self._source.values  # an executor's form came as an array of our own
+        else:
+            self._room = np.empty(codes.count if planes is None else min(CHUNK, codes.count), np.uint8)
+
+    def chunks(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        """Where each chunk starts, and its codes as they were; what the caller makes of them is kept."""
+        for start in range(0, self._source.count, CHUNK):
+            place = start if self._planes is None else 0
+            some = self._room[place : place + min(CHUNK, self._source.count - start)]
+            self._source.read_into(start, some)
+            yield start, some
+            if self._planes:
+                self._planes.write(start, some)
+
+    def codes(self) -> Codes:
+        """All of them, at their new level."""
+        return self._planes.codes() if self._planes else ByteCodes(self._level, self._room)
+
+
+def _readable(codes: Codes) -> PackedCodes | ByteCodes:
+    """The same codes in a form that is read in chunks."""
+    if isinstance(codes, PackedCodes | ByteCodes):
+        return codes
+    return ByteCodes(codes.level, codes.unsigned())
+
+
+def _high_planes(codes: Codes, level: int) -> tuple[NDArray[np.uint8], ...]:
+    """Those planes of codes that are also the first of the same codes in plain steps up."""
+    if not isinstance(codes, PackedCodes):
+        return ()
+    return codes.planes[: shared_planes(codes.level, level)]
+
+
+def _lift_carried(unsigned: NDArray[np.uint8], shard: NDArray[np.uint8], step: Step) -> NDArray[np.int16]:
+    lifted = unsigned.astype(np.int16)
+    lifted <<= step.bits
+    lifted += shard
+    lifted -= step.shard_zero
+    if lifted.size and (int(lifted.min()) < 0 or int(lifted.max()) >> step.high):
+        raise IntegrityError(f"A shard lifts a code beyond {step.high} bits.")
+    return lifted

@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from common.manifest import Manifest
-from device_agent.residency.block_loader import ReadBlob, lift_block, load_block, lower_block, shard_bytes
+from common.errors import IntegrityError
+from common.manifest import BlobRef, Manifest
+from device_agent.residency.background import in_background
+from device_agent.residency.block_loader import ReadBlob, VerifiedBlob, load_block, shard_refs
+from device_agent.residency.groups import block_groups
+from device_agent.residency.heap import Released, give_back
 from device_agent.residency.resident import Snapshot
+from device_agent.residency.target import Target
+from device_agent.residency.verified_reads import ReadAhead, verified
+
+Prepare = Callable[[Snapshot, Collection[int]], Snapshot]
+"""Called with the snapshot that would be published and the indices of the blocks that changed in it; returns
+the one to publish. An executor makes its own form of what changed there: it replaces the codes of parts by
+views of that form, and fills ``prepared``. While a version is loaded, the snapshot ends with the blocks that
+changed. What it raises leaves the published state as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,25 +45,38 @@ class PageReport:
 class Pager:
     """One version's weights in memory.
 
+    Whatever it does is done in a thread of low priority; its methods wait for that.
+
     Args:
         manifest: The version.
-        read: Digest to a blob's wire bytes on this device.
+        read: Digest to a blob's wire bytes on this device; has to be safe in any thread.
         levels: The level of each block to begin with.
+        unpacked: Names of tensors that take a byte a weight; the others are packed.
+        prepare: What an executor does with weights before they are published; None for nothing.
 
     Raises:
         IntegrityError: A blob or the codes it yields are not what the manifest says.
     """
 
-    def __init__(self, manifest: Manifest, read: ReadBlob, levels: Sequence[int]) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        read: ReadBlob,
+        levels: Sequence[int],
+        *,
+        unpacked: Collection[str] = (),
+        prepare: Prepare | None = None,
+    ) -> None:
         _check_levels(manifest, levels)
         self._manifest = manifest
         self._read = read
+        self._prepare = prepare
+        self._unpacked = frozenset(unpacked)
+        self._groups = block_groups(manifest.blocks)
         self._paging = threading.Lock()
-        blocks = [
-            load_block(block, manifest.levels, level, read)
-            for block, level in zip(manifest.blocks, levels, strict=True)
-        ]
-        self._snapshot = Snapshot.of(manifest.levels, blocks)
+        self._snapshot = Snapshot.of(manifest.levels, ())
+        in_background(partial(self._load, _own_levels(manifest, levels)))
+        give_back()
 
     @property
     def snapshot(self) -> Snapshot:
@@ -65,39 +91,129 @@ class Pager:
     def set_levels(self, levels: Sequence[int]) -> PageReport:
         """Bring each block to its level: first those that go down, so that memory is free for the others.
 
-        A block whose base is above its level goes to its base.
+        A block whose base is above its level goes to its base. Blocks change one by one; those that share a
+        tensor with a byte a weight change at once. Safe beside readers and beside itself.
 
-        Safe beside readers and beside itself. A failure leaves the blocks done so far at their new level and
-        the others at their old one, all of them whole.
+        A failure leaves the levels as they were before: blocks that went up go down again from memory, those
+        that went down are read again. Where the disk does not give them back either, every block is whole all
+        the same, and the error says so.
 
         Raises:
             IntegrityError: A shard or the codes it yields are not what the manifest says.
         """
         _check_levels(self._manifest, levels)
-        own = [
-            block.nearest(self._manifest.levels, level)
-            for block, level in zip(self._manifest.blocks, levels, strict=True)
-        ]
         with self._paging:
-            return self._page(own)
+            return self._change(Target(_own_levels(self._manifest, levels), self._unpacked))
 
-    def _page(self, levels: Sequence[int]) -> PageReport:
+    def set_unpacked(self, names: Collection[str]) -> None:
+        """From now on these tensors take a byte a weight, and all others are packed; their levels stay.
+
+        Changes block by block, under the same guarantees as a change of levels.
+        """
+        with self._paging:
+            self._change(Target(self.levels, frozenset(names)))
+
+    def renew(self) -> None:
+        """Have ``prepare`` look at every block again: it does otherwise now."""
+        with self._paging:
+            for group in self._groups:
+                self._publish(self._snapshot, group)
+
+    def _load(self, levels: Sequence[int]) -> None:
+        manifest = self._manifest
+        refs = [
+            ref
+            for block, level in zip(manifest.blocks, levels, strict=True)
+            for ref in block.blobs[: block.levels(manifest.levels).index(level) + 1]
+        ]
+        with ReadAhead(self._read, refs) as blob:
+            for group in self._groups:
+                blocks = [
+                    load_block(manifest.blocks[at], manifest.levels, levels[at], blob, self._unpacked)
+                    for at in group
+                ]
+                self._publish(self._snapshot.extended(blocks), group)
+
+    def _change(self, target: Target) -> PageReport:
+        before = Target(self.levels, self._unpacked)
+        released = Released()
+        try:
+            report = in_background(partial(self._bring, target, released))
+        except Exception as error:
+            in_background(partial(self._bring_back, before, released, error))
+            raise
+        finally:
+            released.then_give_back()
+        self._unpacked = target.unpacked
+        return report
+
+    def _bring(self, target: Target, released: Released) -> PageReport:
+        """All blocks are at the target."""
         started = time.monotonic()
-        paged_in_bytes = paged_out_bytes = changed = 0
-        order = sorted(range(len(levels)), key=lambda index: levels[index] > self.levels[index])
-        for index in order:
-            block, before = self._manifest.blocks[index], self._snapshot.blocks[index]
-            if before.level == levels[index]:
-                continue
-            if levels[index] < before.level:
-                after = lower_block(block, self._manifest.levels, before, levels[index])
-                paged_out_bytes += before.size_bytes - after.size_bytes
-            else:
-                after = lift_block(block, self._manifest.levels, before, levels[index], self._read)
-                paged_in_bytes += shard_bytes(block, self._manifest.levels, before.level, levels[index])
-            self._snapshot = self._snapshot.with_block(index, after)
-            changed += 1
+        units = list(self._units(target))
+        refs = [ref for unit in units for at in unit for ref in self._shards(at, target)]
+        paged_out_bytes = 0
+        with ReadAhead(self._read, refs) as blob:
+            for unit in units:
+                paged_out_bytes += max(self._bring_unit(unit, target, blob, released), 0)
+        changed = sum(map(len, units))
+        paged_in_bytes = sum(ref.size_bytes for ref in refs)
         return PageReport(paged_in_bytes, paged_out_bytes, changed, time.monotonic() - started)
+
+    def _bring_unit(
+        self, unit: Collection[int], target: Target, blob: VerifiedBlob, released: Released
+    ) -> int:
+        """Some blocks are at the target, all at once; how many bytes fewer they take."""
+        before = self._snapshot
+        before_bytes = sum(before.blocks[at].size_bytes for at in unit)
+        levels, blocks = self._manifest.levels, self._manifest.blocks
+        after = {at: target.block(at, blocks[at], levels, before.blocks[at], blob) for at in unit}
+        released.watch(before)
+        self._publish(before.with_blocks(after), unit)
+        return before_bytes - sum(self._snapshot.blocks[at].size_bytes for at in unit)
+
+    def _bring_back(self, before: Target, released: Released, cause: Exception) -> None:
+        """All blocks are as they were, but for those that the disk does not give again.
+
+        Raises:
+            IntegrityError: There are such.
+        """
+        lost: dict[int, Exception] = {}
+        for unit in self._units(before):
+            try:
+                self._bring_unit(unit, before, partial(verified, self._read), released)
+            except Exception as error:  # noqa: BLE001  the others shall come back whatever it is
+                lost |= dict.fromkeys(unit, error)
+        if lost:
+            raise IntegrityError(
+                f"A change of levels failed ({cause}), and blocks {sorted(lost)} did not come back"
+                f" ({next(iter(lost.values()))}). All are whole, at levels {list(self.levels)}.",
+                advice="Fetch the version's blobs again, then set its levels again.",
+            ) from cause
+
+    def _units(self, target: Target) -> Iterator[Collection[int]]:
+        """Blocks that are not at the target yet, in sets that change at once, those that take less first."""
+        blocks = self._snapshot.blocks
+        units: list[Collection[int]] = []
+        for group in self._groups:
+            changed = [at for at in group if not target.reached(at, blocks[at])]
+            whole = any(target.has_bytes(blocks[at]) for at in group)
+            units += [changed] if whole and changed else [[at] for at in changed]
+        return iter(sorted(units, key=lambda unit: any(target.takes_more(at, blocks[at]) for at in unit)))
+
+    def _shards(self, at: int, target: Target) -> tuple[BlobRef, ...]:
+        block, now = self._manifest.blocks[at], self._snapshot.blocks[at].level
+        return shard_refs(block, self._manifest.levels, now, target.levels[at])
+
+    def _publish(self, snapshot: Snapshot, changed: Collection[int]) -> None:
+        self._snapshot = self._prepare(snapshot, changed) if self._prepare else snapshot
+
+
+def _own_levels(manifest: Manifest, levels: Sequence[int]) -> tuple[int, ...]:
+    """The nearest level that each block has."""
+    return tuple(
+        block.nearest(manifest.levels, level) for block, level in zip(manifest.blocks, levels, strict=True)
+    )
 
 
 def _check_levels(manifest: Manifest, levels: Sequence[int]) -> None:

@@ -13,38 +13,43 @@ from common.manifest import TensorPart
 from common.nesting import clamp_level
 from common.rows import Affine, Grid
 from device_agent.residency.bit_planes import PackedCodes
+from device_agent.residency.codes import Codes
+from device_agent.residency.row_scales import RowScales
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ResidentPart:
     """A quantized tensor, or some of its output rows.
 
     Attributes:
         part: Which rows of which tensor.
-        codes: At the block's level.
+        codes: At the block's level, in one form or another.
         levels: From the block's base up to its level.
-        affines: One per each of these levels; a step down finds its own here.
-        grid: What scale and offset of a level above start from.
+        affines: Scale and offset of each of these levels; a step down finds its own here.
+        grid: What they follow from.
         carries: One per step from the base up to the block's level: what, beside the codes, a step down needs
             (``common.nesting``), as stored; None where codes below are the high bits of those above.
     """
 
     part: TensorPart
-    codes: PackedCodes
+    codes: Codes
     levels: tuple[int, ...]
-    affines: tuple[Affine, ...]
+    affines: RowScales
     grid: Grid
     carries: tuple[PackedCodes | None, ...] = ()
+
+    def affine(self, level: int) -> Affine:
+        """Scale and offset at one of its levels."""
+        return self.affines[self.levels.index(level)]
 
     @property
     def size_bytes(self) -> int:
         """Memory that the part takes."""
         carries = sum(carry.size_bytes for carry in self.carries if carry)
-        affines = sum(affine.size_bytes for affine in self.affines)
-        return self.codes.size_bytes + carries + affines + self.grid.size_bytes
+        return self.codes.size_bytes + carries + self.affines.size_bytes + self.grid.size_bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ResidentBlock:
     """A block in memory.
 
@@ -86,7 +91,7 @@ class ResidentBlock:
         return self.level_floats[name][self.levels.index(clamp_level(self.levels, highest_level))]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Snapshot:
     """All blocks of a version, each at some level.
 
@@ -95,12 +100,14 @@ class Snapshot:
         blocks: In the manifest's order.
         tensors: Name to the index of every block that holds some of its rows, in row order.
         floats: Name to the index of its block.
+        prepared: Tensor name to what an executor made of it; what it is, it alone knows.
     """
 
     levels: tuple[int, ...]
     blocks: tuple[ResidentBlock, ...]
     tensors: Mapping[str, tuple[tuple[int, int], ...]] = field(repr=False)
     floats: Mapping[str, int] = field(repr=False)
+    prepared: Mapping[str, object] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, levels: tuple[int, ...], blocks: Sequence[ResidentBlock]) -> Snapshot:
@@ -114,7 +121,15 @@ class Snapshot:
 
     def with_block(self, index: int, block: ResidentBlock) -> Snapshot:
         """The same but for one block, which holds the same tensors at another level."""
-        return replace(self, blocks=(*self.blocks[:index], block, *self.blocks[index + 1 :]))
+        return self.with_blocks({index: block})
+
+    def with_blocks(self, changed: Mapping[int, ResidentBlock]) -> Snapshot:
+        """The same but for some blocks, by index, each of which holds the same tensors in another state."""
+        return replace(self, blocks=tuple(changed.get(at, block) for at, block in enumerate(self.blocks)))
+
+    def extended(self, blocks: Sequence[ResidentBlock]) -> Snapshot:
+        """The same and some blocks behind those that are here."""
+        return replace(Snapshot.of(self.levels, (*self.blocks, *blocks)), prepared=self.prepared)
 
     def parts(self, name: str) -> tuple[ResidentPart, ...]:
         """Every part of a tensor; empty for a name that is none."""

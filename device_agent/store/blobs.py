@@ -14,6 +14,7 @@ from common.files import fsync_folder
 from common.manifest import BlobRef
 from device_agent.store.failures import disk_errors
 from device_agent.store.listing import digest_sizes
+from device_agent.store.mapped import map_file
 
 _MODE: Final = 0o600
 _UNNAMED: Final = "."
@@ -63,15 +64,17 @@ class BlobFolder:
                 continue
         return 0
 
-    def read(self, digest: str) -> bytes:
-        """A whole blob's bytes.
+    def read(self, digest: str) -> memoryview:
+        """A whole blob's bytes, mapped: they take no memory of the process's own.
+
+        They stay readable when the blob is removed meanwhile. See ``device_agent.store.mapped``.
 
         Raises:
             NotFoundError: It is not here.
             IntegrityError: The disk does not give it.
         """
         try:
-            return self._path(self._whole, digest).read_bytes()
+            return map_file(self._path(self._whole, digest))
         except FileNotFoundError as error:
             raise NotFoundError(f"Blob {digest[:12]} is not in the store.") from error
         except OSError as error:

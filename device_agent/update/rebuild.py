@@ -9,7 +9,7 @@ from common.delta import Span, decode_delta
 from common.manifest import Block, Manifest
 from device_agent.update.delta_plan import Rebuild
 
-Read = Callable[[str], bytes]
+Read = Callable[[str], bytes | memoryview]
 
 
 class BlockRebuild:
@@ -41,7 +41,7 @@ class BlockRebuild:
         self._load(self._held_block, self._held_levels, self._held, span.last + 1)
         self._load(self._block, self._levels, self._known, span.first)
 
-    def blobs(self, span: Span, delta: bytes) -> list[bytes | None]:
+    def blobs(self, span: Span, delta: bytes | memoryview) -> list[bytes | None]:
         """The bytes of a span's blobs, lowest first, after ``prepare``; None for one that comes out wrong.
 
         Raises:

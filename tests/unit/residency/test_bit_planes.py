@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from common.manifest import TensorPart
-from common.rows import Affine, Grid
+from common.rows import Fit, Grid
 from device_agent.inference.dequantize import Dequantizer
 from device_agent.residency.bit_planes import pack_codes, plane_widths, planes_size_bytes, unpack_codes
+from device_agent.residency.codes import held_codes
 from device_agent.residency.resident import ResidentPart
+from device_agent.residency.row_scales import RowScales
 
 
 @given(level=st.integers(1, 8), data=st.data())
@@ -40,24 +42,32 @@ def test_widths_add_up_to_the_level() -> None:
     rows=st.integers(1, 5),
     row_weights=st.integers(1, 19),
     seed=st.integers(0, 99),
+    unpacked=st.booleans(),
 )
-def test_a_dequantized_weight_is_scale_times_codes_plus_offset(
-    level: int, lower: int, rows: int, row_weights: int, seed: int
+def test_a_dequantized_weight_is_scale_times_codes_plus_offset(  # noqa: PLR0917  hypothesis gives them
+    level: int,
+    lower: int,
+    rows: int,
+    row_weights: int,
+    seed: int,
+    unpacked: bool,  # noqa: FBT001  hypothesis gives it
 ) -> None:
     rng = np.random.default_rng(seed)
     answered = max(2, level - lower)
     levels = (level,) if answered == level else (answered, level)
     unsigned = rng.integers(0, 1 << level, rows * row_weights).astype(np.uint8)
-    draws = rng.standard_normal((2, 2, rows)).astype(np.float32)
-    affines = tuple(Affine(draw[0], draw[1]) for draw in draws[: len(levels)])
-    grid = Grid(np.ones(rows, np.float32), np.zeros(rows, np.int8))
-    resident = ResidentPart(
-        TensorPart("t", (rows, row_weights), 0, rows), pack_codes(unsigned, level), levels, affines, grid
-    )
+    grid = Grid(rng.uniform(0.1, 2, rows).astype(np.float32), rng.integers(-128, 128, rows).astype(np.int8))
+    scales = RowScales(grid, (), (), 8, row_weights)
+    for one in levels:
+        fit = Fit(*rng.integers(-63, 300, (2, rows)).astype(np.int16))
+        scales = scales.lifted(one, (fit,) if one < 8 else ())
+    held = held_codes(unsigned.copy(), level, unpacked=unpacked)
+    resident = ResidentPart(TensorPart("t", (rows, row_weights), 0, rows), held, levels, scales, grid)
 
     weight = Dequantizer().weight([resident], highest_level=answered).numpy()
 
     codes = np.right_shift(unsigned.astype(np.int16) - (1 << (level - 1)), level - answered)
-    scale, offset = draws[0][0][:, None], draws[0][1][:, None]
+    affine = scales[0]
+    scale, offset = affine.scale[:, None], affine.offset[:, None]
     np.testing.assert_array_equal(weight, codes.reshape(rows, -1).astype(np.float32) * scale + offset)
-    np.testing.assert_array_equal(unpack_codes(resident.codes), unsigned)
+    np.testing.assert_array_equal(resident.codes.unsigned(), unsigned)

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from common.errors import IntegrityError
 from common.nesting import Step, lift
-from device_agent.residency.bit_planes import pack_codes, unpack_codes
 from device_agent.residency.code_steps import lift_codes, lower_codes
+from device_agent.residency.codes import ByteCodes, held_codes, is_unpacked
 
 
 @st.composite
@@ -20,8 +21,22 @@ def steps(draw: st.DrawFn) -> Step:
     return Step(low, high, draw(st.integers(high - low, 8)))
 
 
-@given(steps(), st.integers(0, 99))
-def test_the_way_up_is_that_of_the_wire_and_the_way_down_undoes_it(step: Step, seed: int) -> None:
+class Given:
+    """Values that are at hand."""
+
+    def __init__(self, values: NDArray[np.uint8]) -> None:
+        self._values = values
+
+    def read(self, start: int, size: int) -> NDArray[np.uint8]:
+        return self._values[start : start + size]
+
+
+@given(steps(), st.integers(0, 99), st.booleans())
+def test_the_way_up_is_that_of_the_wire_and_the_way_down_undoes_it(
+    step: Step,
+    seed: int,
+    unpacked: bool,  # noqa: FBT001  hypothesis gives it
+) -> None:
     random = np.random.default_rng(seed)
     low = random.integers(0, 1 << step.low, 50)
     high = np.clip(
@@ -30,14 +45,16 @@ def test_the_way_up_is_that_of_the_wire_and_the_way_down_undoes_it(step: Step, s
     high = np.minimum(high, (1 << step.high) - 1)
     shard = (high - (low << step.bits) + step.shard_zero).astype(np.uint8)
 
-    lifted, carry = lift_codes(low.astype(np.uint8), shard, step)
+    codes = held_codes(low.astype(np.uint8), step.low, unpacked=unpacked)
+    lifted, (carry,) = lift_codes(codes, [(step, Given(shard))], unpacked=not unpacked)
 
-    np.testing.assert_array_equal(lifted, high)
+    assert is_unpacked(lifted) is not unpacked
+    np.testing.assert_array_equal(lifted.unsigned(), high)
     signed = (low - (1 << (step.low - 1))).astype(np.int8)
     on_the_wire = lift(signed, shard, step.bits, shard_zero=step.shard_zero)
     np.testing.assert_array_equal(on_the_wire.astype(int) + (1 << (step.high - 1)), high)
-    lowered = lower_codes(pack_codes(lifted, step.high), (carry,), (step.low, step.high), step.low)
-    np.testing.assert_array_equal(unpack_codes(lowered), low)
+    lowered = lower_codes(lifted, (carry,), (step.low, step.high), step.low, unpacked=unpacked)
+    np.testing.assert_array_equal(lowered.unsigned(), low)
     assert (carry is None) == (step.shard_bits == step.bits)
     assert carry is None or carry.level == step.shard_bits - step.bits
 
@@ -49,4 +66,4 @@ def test_a_shard_that_leads_beyond_the_range_is_refused(high: int, code: int, lo
     low = np.array([code % (1 << step.low)], np.uint8)
     shard = np.array([low_value + step.shard_zero], np.uint8)
     with pytest.raises(IntegrityError, match=f"beyond {high} bits"):
-        lift_codes(low, shard, step)
+        lift_codes(ByteCodes(step.low, low), [(step, Given(shard))], unpacked=False)

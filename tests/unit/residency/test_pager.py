@@ -13,71 +13,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from common.block_codec import decode, encode, shape_of
+from common.block_codec import ROW_BYTES, decode, encode, shape_of
 from common.errors import IntegrityError
 from device_agent.inference.dequantize import Dequantizer
-from device_agent.residency.bit_planes import unpack_codes
 from device_agent.residency.pager import Pager
 from device_agent.residency.policy import total_bytes
 from device_agent.residency.resident import Snapshot
 from tests.support.blocks import RandomVersion, small_version
+from tests.support.residency import assert_weights, state_of
 
 EVERY_CHOICE_OF_LEVELS = [levels for count in range(1, 8) for levels in combinations(range(2, 9), count)]
 
 
 def codes_of(snapshot: Snapshot) -> list[bytes]:
-    return [unpack_codes(part.codes).tobytes() for block in snapshot.blocks for part in block.parts]
-
-
-def assert_weights(version: RandomVersion, snapshot: Snapshot) -> None:
-    """Each part is what its own level says; a tensor's parts may be at different levels."""
-    for name in version.codes:
-        parts = snapshot.parts(name)
-        weight = Dequantizer().weight(parts, highest_level=snapshot.levels[-1])
-        rows = weight.reshape(weight.shape[0], -1).numpy()
-        for resident in parts:
-            part = resident.part
-            expected = version.expected(name, resident.codes.level)[part.start : part.stop]
-            np.testing.assert_array_equal(rows[part.start : part.stop], expected)
-    assert_floats(version, snapshot)
-
-
-def assert_floats(version: RandomVersion, snapshot: Snapshot) -> None:
-    """Each float of each level is there for all levels from its block's base up to its level."""
-    for block, resident in zip(version.manifest.blocks, snapshot.blocks, strict=True):
-        assert set(resident.level_floats) == set(block.level_floats)
-        for name in block.level_floats:
-            assert len(resident.level_floats[name]) == len(resident.levels)
-            for level in version.manifest.levels:
-                at = min(max(level, resident.levels[0]), resident.level)
-                np.testing.assert_array_equal(
-                    snapshot.float_value(name, level), version.level_floats[name, at]
-                )
-        for name in block.floats:
-            np.testing.assert_array_equal(snapshot.float_value(name, 2), version.floats[name])
-
-
-def state_of(snapshot: Snapshot) -> list[object]:
-    """Everything that a snapshot holds, comparable."""
-    return [
-        (
-            block.levels,
-            block.digest,
-            [
-                (
-                    part.part,
-                    part.levels,
-                    unpack_codes(part.codes).tobytes(),
-                    [(one.scale.tobytes(), one.offset.tobytes()) for one in part.affines],
-                    [carry and unpack_codes(carry).tobytes() for carry in part.carries],
-                )
-                for part in block.parts
-            ],
-            {name: value.tobytes() for name, value in block.floats.items()},
-            {name: [value.tobytes() for value in values] for name, values in block.level_floats.items()},
-        )
-        for block in snapshot.blocks
-    ]
+    return [part.codes.unsigned().tobytes() for block in snapshot.blocks for part in block.parts]
 
 
 @st.composite
@@ -128,6 +77,12 @@ def test_memory_is_what_the_policy_counted(version: RandomVersion, data: st.Data
         (len(block.floats) + len(block.level_floats) + 1) * (len(block.blobs) if block.level_floats else 1)
         for block in version.manifest.blocks
     )
+    # The policy counts a scale and an offset a row for each level, of which fits hold less.
+    header_bytes += sum(
+        ROW_BYTES * part.rows * len(block.blobs)
+        for block in version.manifest.blocks
+        for part in block.tensors
+    )
     assert resident_bytes <= counted_bytes <= resident_bytes + header_bytes
 
 
@@ -172,7 +127,7 @@ def test_a_step_down_yields_the_codes_that_were_there_not_the_high_bits() -> Non
     assert all((plain[name] != version.codes[name][0]).any() for name in names)
     pager.set_levels((4, 4, 4, 4))
     for name in names:
-        rows = np.concatenate([unpack_codes(part.codes) for part in pager.snapshot.parts(name)])
+        rows = np.concatenate([part.codes.unsigned() for part in pager.snapshot.parts(name)])
         np.testing.assert_array_equal(rows.astype(int) - 8, version.codes[name][0].reshape(-1))
     assert all(not part.carries for part in pager.snapshot.parts("c"))
 
@@ -221,25 +176,8 @@ def test_a_block_with_a_higher_base_neither_reads_nor_changes_below_it() -> None
     assert pager.snapshot.level == 6
 
 
-def test_a_damaged_shard_leaves_whole_blocks_behind() -> None:
-    version = small_version()
-    pager = Pager(version.manifest, version.read, (4, 4, 4, 4))
-    digest = version.manifest.blocks[1].blobs[1].digest
-    good = version.blobs[digest]
-    version.blobs[digest] = good[:-1] + bytes([good[-1] ^ 1])
-
-    with pytest.raises(IntegrityError, match="other content"):
-        pager.set_levels((6, 6, 6, 4))
-    assert pager.levels == (6, 4, 4, 4)
-    assert_weights(version, pager.snapshot)
-
-    version.blobs[digest] = good
-    pager.set_levels((6, 6, 6, 4))
-    assert pager.snapshot.level == 6
-
-
 @pytest.mark.parametrize("index", [0, 1, 2])
-def test_codes_that_the_manifest_does_not_name_are_refused(index: int) -> None:
+def test_codes_that_the_manifest_does_not_name_are_refused_at_load(index: int) -> None:
     version = small_version()
     block = version.manifest.blocks[0]
     digests = [*block.digests]
@@ -247,7 +185,7 @@ def test_codes_that_the_manifest_does_not_name_are_refused(index: int) -> None:
     wrong = replace(block, digests=tuple(digests))
     manifest = replace(version.manifest, blocks=(wrong, *version.manifest.blocks[1:]))
     with pytest.raises(IntegrityError, match="is not what the manifest names"):
-        Pager(manifest, version.read, (8, 8, 8, 4))
+        Pager(manifest, version.read, ((4, 6, 8)[index], 8, 8, 4))
 
 
 def test_a_blob_in_the_place_of_another_is_refused() -> None:
@@ -289,8 +227,7 @@ def test_floats_that_are_not_alike_at_each_level_are_refused_and_nothing_is_lost
     wrong = replace(block, blobs=(*block.blobs[:index], other, *block.blobs[index + 1 :]))
     manifest = replace(version.manifest, blocks=(wrong, *version.manifest.blocks[1:]))
 
-    refused = message if index or "disagree" in message else "is not what the manifest names"
-    with pytest.raises(IntegrityError, match=refused):
+    with pytest.raises(IntegrityError, match=message):
         Pager(manifest, version.read, (8, 8, 8, 4))
     if index == 0:
         return

@@ -1,0 +1,70 @@
+"""Blobs as maps of their files: the same bytes, no memory, and errors where a read would give them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from common.errors import IntegrityError, NotFoundError
+from common.manifest import BlobRef
+from device_agent.store.blobs import BlobFolder
+from device_agent.store.mapped import map_file
+from tests.support.process_memory import anonymous_bytes
+
+DIGEST = "ab" * 32
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> BlobFolder:
+    return BlobFolder(tmp_path)
+
+
+def put(blobs: BlobFolder, data: bytes) -> None:
+    blobs.put_whole(BlobRef(DIGEST, len(data), len(data), "raw"), data)
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 4096, 300_001])
+def test_a_blob_reads_as_it_was_written_and_nobody_can_change_it(blobs: BlobFolder, size_bytes: int) -> None:
+    data = os.urandom(size_bytes)
+    put(blobs, data)
+    read = blobs.read(DIGEST)
+    assert read.readonly
+    assert read == data
+
+
+def test_a_blob_that_is_removed_or_replaced_stays_as_it_was_for_those_who_read_it(blobs: BlobFolder) -> None:
+    put(blobs, b"first" * 1000)
+    read = blobs.read(DIGEST)
+    put(blobs, b"other")
+    assert read == b"first" * 1000
+    assert bytes(blobs.read(DIGEST)) == b"other"
+    blobs.remove(DIGEST)
+    assert read == b"first" * 1000
+    with pytest.raises(NotFoundError, match="is not in the store"):
+        blobs.read(DIGEST)
+
+
+def test_what_is_no_file_is_an_error_not_a_signal(tmp_path: Path, blobs: BlobFolder) -> None:
+    (tmp_path / "blobs" / DIGEST).mkdir()
+    with pytest.raises(IntegrityError, match="cannot be read"):
+        blobs.read(DIGEST)
+
+
+def test_a_map_keeps_no_descriptor_of_the_file_once_it_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"x" * 5000)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        assert map_file(path)[0] == ord("x")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_map_takes_no_memory_of_the_process(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(1 << 20) * 32)
+    before_bytes = anonymous_bytes()
+    read = map_file(path)
+    assert sum(read[at] for at in range(0, len(read), 4096)) > 0
+    assert anonymous_bytes() - before_bytes < 4 << 20
