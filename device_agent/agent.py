@@ -27,6 +27,8 @@ from device_agent.store.records import Broker, Goal
 from device_agent.store.store import Store
 from device_agent.update.budget import Budget
 from device_agent.update.delta_fetcher import DeltaFetcher
+from device_agent.update.demand import Demand
+from device_agent.update.demand_watch import DemandWatch
 from device_agent.update.fetcher import Fetcher
 from device_agent.update.gate import TransferGate
 from device_agent.update.keeper import Keeper
@@ -107,6 +109,13 @@ class Agent:
         self._progress = Progress(self._reporter.changed)
         self.keeper = Keeper(outside.load, store.blobs.read, self._switched)
         self._budget = self._make_budget()
+        self._demand = Demand()
+        self._demand_watch = DemandWatch(
+            self._demand,
+            outside.clock,
+            present=lambda: self.keeper.running,
+            on_change=self.look_again,
+        )
         self._gate = self._make_gate()
         self._pacer = Pacer(self._gate.limits.bandwidth_bytes_per_second, check=self._gate.received)
         self._updater = self._make_updater()
@@ -134,6 +143,7 @@ class Agent:
             self._reporter.run(),
             self._metering.run(),
             self._budget.watch(),
+            self._demand_watch.watch(),
             self._gate.watch(),
             self._outside.control.run(listener),
             self._enrolment.run(),
@@ -154,6 +164,10 @@ class Agent:
         """The endpoint answers from now on."""
         self.inference_url = inference_url
         self._start_seconds = self._since_start_seconds()
+
+    def answered(self, model: str) -> None:
+        """A request to a model has its answer: memory follows what is asked for."""
+        self._demand_watch.answered(model)
 
     def look_again(self) -> None:
         """Something outside may have changed: try at once what waits for a later try."""
@@ -189,6 +203,7 @@ class Agent:
             "overhead_measured": self._metering.measured,
             "whole_instead_of_delta": self._deltas.fallbacks,
             "board": self._budget.tree(),
+            "demand": dict(self._demand.shares),
         }
 
     def _make_budget(self) -> Budget:
@@ -244,6 +259,7 @@ class Agent:
             keeper=self.keeper,
             fetcher=self._deltas,
             budget=self._budget,
+            demand=self._demand,
             gate=self._gate,
             progress=self._progress,
             backoff=self._outside.backoff(),

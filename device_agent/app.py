@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
 import secrets
 import signal
@@ -15,6 +16,7 @@ from typing import Final
 from common.clock import SystemClock
 from common.files import write_atomically
 from device_agent.agent import Agent, Outside
+from device_agent.inference.integer.rules import KernelRules
 from device_agent.inference.served import ServedModel
 from device_agent.inference.threads import limit_threads
 from device_agent.inference.warm_up import warm_up
@@ -60,10 +62,11 @@ async def _serve(
 ) -> None:
     session_id = secrets.token_hex(8)
     device_id = store.state.record.device_id
+    rules = KernelRules(mode=settings.kernels, engine=settings.engine, tolerance=settings.kernel_tolerance)
     outside = Outside(
         server=UrlLink(server) if settings.signed_urls else server,
         control=MqttLink(device_id, session_id, Backoff()),
-        load=ServedModel.load,
+        load=functools.partial(ServedModel.load, rules=rules, choices=store.kernel_choices),
         sensors=board_sensors(settings.store_dir),
         clock=SystemClock(),
         backoff=Backoff,
@@ -88,7 +91,11 @@ async def _endpoint(settings: Settings, agent: Agent, device_id: str) -> AsyncGe
         longest_seconds=settings.queue_seconds,
     )
     service = Service(
-        agent.keeper.models, agent.status_tree, rules, request_memory_bytes=settings.request_memory_bytes
+        agent.keeper.models,
+        agent.status_tree,
+        rules,
+        request_memory_bytes=settings.request_memory_bytes,
+        on_answered=agent.answered,
     )
     grpc_listen = "" if settings.grpc_listen == "off" else settings.grpc_listen
     async with open_endpoint(service, http_listen=settings.http_listen, grpc_listen=grpc_listen) as endpoint:

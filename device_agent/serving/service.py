@@ -58,6 +58,7 @@ class Service:
         status: The agent's state, as JSON can carry it.
         rules: Of the queue.
         request_memory_bytes: What requests may hold, all together.
+        on_answered: Told the name of a model that has answered a request.
 
     Attributes:
         allowance: Of the requests' memory.
@@ -73,10 +74,12 @@ class Service:
         rules: QueueRules | None = None,
         *,
         request_memory_bytes: int = REQUEST_MEMORY_BYTES,
+        on_answered: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._models = models
         self._scheduler = Scheduler(rules or QueueRules(), self._ran)
         self._tallies: dict[tuple[str, int], Tally] = {}
+        self._on_answered = on_answered
         self.status = status
         self.allowance = Allowance(request_memory_bytes)
         self.off_loop = OffLoop()
@@ -161,6 +164,7 @@ class Service:
         self._tally(model).answered(
             queued, rows=count_rows(request.inputs), seconds=seconds, unix_ms=time.time_ns() // 1_000_000
         )
+        self._on_answered(model.name)
         return Reply(
             model=model.name,
             version=model.version,

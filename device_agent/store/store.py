@@ -11,6 +11,8 @@ from common.manifest import BlobRef, Manifest
 from device_agent.residency.policy.disk import Holding, disk_plan
 from device_agent.store.blobs import BlobFolder
 from device_agent.store.failures import disk_errors
+from device_agent.store.kernel_choices import FILE_NAME as KERNEL_CHOICES_NAME
+from device_agent.store.kernel_choices import KernelChoices
 from device_agent.store.ledger import Item, Kind, Ledger
 from device_agent.store.lock import StoreLock
 from device_agent.store.manifests import ManifestFolder
@@ -28,6 +30,7 @@ class Store:
         state: The agent's record.
         blobs: Blobs on disk.
         ledger: What was received.
+        kernel_choices: Which layers are faster on integer kernels.
         waiting: Blobs that no manifest names and tidying up leaves alone: deltas of an update under way.
         budget_bytes: What blobs and manifests may take; 0 for all that the disk has.
     """
@@ -36,6 +39,7 @@ class Store:
         self._lock = lock
         self.state = state
         self.blobs = BlobFolder(root)
+        self.kernel_choices = KernelChoices(root)
         self.waiting: frozenset[str] = frozenset()
         self.budget_bytes = budget_bytes
         self._manifests = ManifestFolder(root)
@@ -62,8 +66,9 @@ class Store:
             lock = StoreLock(root / "lock")
         try:
             with disk_errors():
-                for left_over in root.glob(f".{STATE_NAME}.*"):
-                    left_over.unlink()
+                for name in (STATE_NAME, KERNEL_CHOICES_NAME):
+                    for left_over in root.glob(f".{name}.*"):
+                        left_over.unlink()
             return cls(lock, StateFile.open(root / STATE_NAME, device_id), root, budget_bytes)
         except BaseException:
             lock.release()
@@ -203,7 +208,7 @@ class Store:
         return sum(sizes[digest] for digest in plan.drop)
 
     def sizes(self) -> dict[str, int]:
-        """Digest to bytes on disk, of everything but the ledger and the record."""
+        """Digest to bytes on disk, of blobs and manifests."""
         return {**self._manifests.sizes(), **self.blobs.sizes()}
 
     def close(self) -> None:

@@ -153,9 +153,15 @@ def _running_want(situation: Situation, running: Running) -> Want:
 
 
 def _want(situation: Situation, manifest: Manifest, *max_levels: int) -> Want:
-    """A version, with the highest level that all of these and the board allow; 0 is no limit."""
+    """A version and its model's demand, with the highest level that all of these and the board allow.
+
+    Args:
+        situation: Where the device is.
+        manifest: The version.
+        max_levels: 0 is no limit.
+    """
     limits = [level for level in (*max_levels, situation.max_level) if level]
-    return Want(manifest, min(limits, default=0))
+    return Want(manifest, min(limits, default=0), situation.demand.get(manifest.model, 1.0))
 
 
 def _bytes(situation: Situation, levels: Mapping[str, Levels]) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from common.manifest import Manifest
 from device_agent.store.records import AgentRecord, Installed, Release
@@ -43,6 +43,7 @@ class Situation:
         allowance: What may be transferred.
         short: Models for which room was lacking just now; the others go first.
         max_level: No version goes higher than this, as the board is; 0 for no limit.
+        demand: Model to how much it is asked for; 1 for those that are not named.
     """
 
     record: AgentRecord
@@ -54,6 +55,7 @@ class Situation:
     allowance: Allowance = EVERYTHING
     short: frozenset[str] = frozenset()
     max_level: int = 0
+    demand: Mapping[str, float] = field(default_factory=dict)
 
     def in_order(self) -> list[tuple[str, Running]]:
         """What answers, in the record's order of models."""

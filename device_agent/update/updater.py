@@ -26,6 +26,7 @@ from device_agent.update.activation import Activation
 from device_agent.update.allowance import HeldError
 from device_agent.update.budget import Budget
 from device_agent.update.delta_fetcher import DeltaFetcher
+from device_agent.update.demand import Demand
 from device_agent.update.faults import Faults
 from device_agent.update.fetch_plan import base_levels, has_base, missing_blobs, wanted_blobs
 from device_agent.update.fetcher import Plan
@@ -64,6 +65,7 @@ class Updater:
         keeper: What is in memory.
         fetcher: How bytes come.
         budget: Memory for weights.
+        demand: How much each model is asked for.
         gate: What may be transferred.
         progress: What people see.
         backoff: Waits while the server is away.
@@ -77,6 +79,7 @@ class Updater:
         keeper: Keeper,
         fetcher: DeltaFetcher,
         budget: Budget,
+        demand: Demand,
         gate: TransferGate,
         progress: Progress,
         backoff: Backoff,
@@ -86,6 +89,7 @@ class Updater:
         self._keeper = keeper
         self._fetcher = fetcher
         self._budget = budget
+        self._demand = demand
         self._gate = gate
         self._progress = progress
         self._backoff = backoff
@@ -184,6 +188,7 @@ class Updater:
             allowance=self._budget.narrow(self._gate.allowance()),
             short=self._faults.short,
             max_level=self._budget.cap(0),
+            demand={slot.model: self._demand.of(slot.model) for slot in record.slots},
         )
 
     def _read_manifests(self, releases: list[Release]) -> dict[str, Manifest]:

@@ -49,6 +49,8 @@ class World:
         self.given_up: frozenset[str] = frozenset()
         self.budget_bytes = budget_bytes
         self.allowance: Allowance = EVERYTHING
+        self.max_level = 0
+        self.demand: dict[str, float] = {}
         self.failing: set[str] = set()
         self.steps: list[Step] = []
         self.want(*goals)
@@ -75,6 +77,8 @@ class World:
             self.given_up,
             self.budget_bytes,
             self.allowance,
+            max_level=self.max_level,
+            demand=self.demand,
         )
 
     def play(self) -> None:

@@ -77,13 +77,19 @@ class Site:
     Attributes:
         models: What answers; may be changed.
         doubler: The first of them.
+        answered: Whom requests had an answer of.
     """
 
     def __init__(self, rules: QueueRules, request_memory_bytes: int) -> None:
         self.doubler = Doubler()
         self.models: dict[str, AnsweringModel] = {"doubler": self.doubler}
+        self.answered: list[str] = []
         self.service = Service(
-            lambda: self.models, lambda: dict(STATUS), rules, request_memory_bytes=request_memory_bytes
+            lambda: self.models,
+            lambda: dict(STATUS),
+            rules,
+            request_memory_bytes=request_memory_bytes,
+            on_answered=self.answered.append,
         )
         self.endpoint: Endpoint
         self.http: httpx.AsyncClient

@@ -65,6 +65,25 @@ async def test_one_budget_holds_for_both_and_what_it_leaves_is_split(board: Boar
         assert board.server.sent.total() == moved
 
 
+async def test_memory_follows_what_is_asked_for(board: Board) -> None:
+    board.assign(NET, SPEECH)
+    async with board.agent() as running:
+        await until(lambda: running.run(net=(1, 8), speech=(3, 8)))
+        moved = board.server.sent.total()
+        for _ in range(100):
+            running.agent.answered("speech")
+        running.agent._demand_watch.look()
+        board.limit(NET.bytes_at(4) + SPEECH.bytes_at(6), 1)
+        await until(lambda: running.run(net=(1, 4), speech=(3, 6)))
+        assert running.agent.status_tree()["demand"] == {"net": 0.1, "speech": 1.0}
+        for _ in range(100_000):
+            running.agent.answered("net")
+        running.agent._demand_watch.look()
+        await until(lambda: running.run(net=(1, 6), speech=(3, 4)))
+        assert running.agent.status_tree()["demand"]["net"] > 0.9
+        assert board.server.sent.total() == moved
+
+
 async def test_a_version_that_is_bad_rolls_back_alone(board: Board) -> None:
     board.runtime.failing = {(4, level) for level in (4, 6, 8)}
     board.assign(NET, SPEECH)

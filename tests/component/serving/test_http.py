@@ -75,6 +75,7 @@ async def test_config_index_and_statistics(place: Site) -> None:
     ]
     await place.post([1, 2, 3])
     await place.post([-1, 2, 3])
+    assert place.answered == ["doubler"]
     for path in ("/v2/models/doubler/stats", "/v2/models/stats", "/v2/models/doubler/versions/7/stats"):
         [stats] = (await place.http.get(path)).json()["model_stats"]
         assert (stats["inference_count"], stats["execution_count"]) == (1, 1)

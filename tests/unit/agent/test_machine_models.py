@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device_agent.residency.policy import Want, joint_targets, total_bytes
+from device_agent.residency.policy import Want, joint_targets, lowest_level, total_bytes
 from device_agent.store.records import Goal
 from device_agent.update.allowance import Allowance, Limit, TransferHold
 from device_agent.update.machine import next_step
@@ -202,3 +202,37 @@ def test_shares_add_up_to_the_budget_and_never_to_more() -> None:
     world.steps.clear()
     world.play()
     assert [type(step) for step in world.steps] == [Share, Share, Hold]
+
+
+def test_memory_goes_to_the_model_that_is_asked_for() -> None:
+    wanted = goals(1, (NET[0], 0), (SPEECH[1], 0))
+    budget_bytes = max(NET[0].bytes_at(6) + SPEECH[1].bytes_at(4), NET[0].bytes_at(4) + SPEECH[1].bytes_at(6))
+    world = World(VERSIONS, wanted, budget_bytes, set())
+    for asked, other in (("net", "speech"), ("speech", "net")):
+        world.demand = {asked: 1.0, other: 0.1}
+        world.play()
+        levels = {
+            model: lowest_level(running.manifest, running.levels) for model, running in world.running.items()
+        }
+        assert levels == {asked: 6, other: 4}
+
+
+@settings(max_examples=60, deadline=None)
+@given(goal_sets, budgets)
+def test_a_board_that_allows_bases_alone_lifts_nothing_that_comes_in_or_runs(
+    wanted: list[tuple[TestVersion, int]], budget_bytes: int
+) -> None:
+    world = World(VERSIONS, goals(1, *wanted), budget_bytes, set())
+    world.max_level = 1
+    world.play()
+    for model, running in world.running.items():
+        assert running.levels == running.manifest.base_levels(), model
+    for step in world.steps:
+        if isinstance(step, Activate):
+            assert step.levels == step.manifest.base_levels()
+    world.max_level = 0
+    world.play()
+    settled(world)
+    world.max_level = 1
+    world.play()
+    assert all(running.levels == running.manifest.base_levels() for running in world.running.values())

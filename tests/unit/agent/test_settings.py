@@ -61,6 +61,9 @@ def test_every_setting_can_be_read() -> None:
         "grow_seconds": 60,
         "switches_per_hour": 4,
         "threads": 2,
+        "kernels": "exact",
+        "engine": "onednn",
+        "kernel_tolerance": "0.05",
         "signed_urls": "no",
         "ready_file": "ready.json",
         "heartbeat_seconds": 0.5,
@@ -72,6 +75,7 @@ def test_every_setting_can_be_read() -> None:
     assert settings.ready_file == Path.cwd() / "ready.json"
     assert settings.heartbeat_seconds == 0.5
     assert settings.signed_urls is False
+    assert (settings.kernels, settings.engine, settings.kernel_tolerance) == ("exact", "onednn", 0.05)
     assert settings.metered is Metered.YES
     assert settings.metered_rule is MeteredRule.BASE_ONLY
 
@@ -100,6 +104,11 @@ def test_every_setting_can_be_read() -> None:
         ("broker_url", "http://x"),
         ("log_level", "loud"),
         ("store_dir", 7),
+        ("kernels", "slow"),
+        ("engine", "cuda"),
+        ("engine", ["auto"]),
+        ("kernel_tolerance", 1.5),
+        ("kernel_tolerance", "nan"),
         ("signed_urls", "maybe"),
         ("monthly_budget_bytes", "5 MB"),
         ("metered", "maybe"),
