@@ -35,3 +35,9 @@ READING: Final[Executor] = ThreadPoolExecutor(1, "paging-reads", _come_last)
 """Where blobs are read and verified ahead of the paging thread."""
 FORGING: Final[Executor] = ThreadPoolExecutor(1, "paging-kernels", _come_last)
 """Where an executor makes its own form of a block while the paging thread is at the next one."""
+
+
+def for_each_thread(work: Callable[[], object]) -> None:
+    """Do something once in each of these threads, e.g. to set what a library keeps per thread."""
+    for pool in (_PAGING, READING, FORGING):
+        pool.submit(work).result()
