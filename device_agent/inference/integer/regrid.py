@@ -234,11 +234,11 @@ def _quotients(
     quotients = values.astype(np.float32)
     if int(slope.min()) >= _WIDE:
         # So far apart are the codes that the nearest one is theirs, whatever the dither.
-        first = np.float32(0.5) - exact / steps
+        first = (np.float32(0.5) - exact / steps).astype(np.float32)
     else:
         quotients -= dither.astype(np.float32) / np.float32(UNIT)
         # A half keeps the division away from whole numbers.
-        first = (np.float32(UNIT) - np.float32(0.5) - exact) / steps
+        first = ((np.float32(UNIT) - np.float32(0.5) - exact) / steps).astype(np.float32)
     quotients *= (np.float32(UNIT) / steps)[:, None]
     quotients += first[:, None]
     return quotients
