@@ -15,6 +15,8 @@ import pytest
 import torch
 from torch import nn
 
+from device_agent.inference.integer.executor import Executor
+from device_agent.residency.pager import Pager
 from tests.support.integer_runs import ENGINES, Case, engine_named, trained_looking
 from tests.support.versions import make_version
 
@@ -24,7 +26,7 @@ LEVELS = (4, 6, 8)
 
 
 class Shortcut(nn.Module):
-    """A residual block; the shortcut comes first or second, and is taken as it is or through a convolution."""
+    """A residual block; the shortcut comes first or second, as it is or through a convolution."""
 
     def __init__(self, *, first: bool, projected: bool) -> None:
         super().__init__()
@@ -263,3 +265,27 @@ def test_a_shortcut_that_a_view_still_shows_is_not_overwritten(engine_name: str)
     case = Case(make_version(Turned().eval(), (torch.rand(2, 3, 8, 8),), levels=LEVELS))
     assert any(layer.added for layer in case.plan.layers.values())
     assert max(case.errors(case.uniform(8), engine_named(engine_name))) < TOLERANCE
+
+
+@pytest.mark.parametrize("engine_name", ENGINES)
+@pytest.mark.parametrize(
+    ("name", "left_out"),
+    [
+        ("shortcut", "stem.0.weight"),  # the shortcut has its channels first then
+        ("projected shortcut first", "one.0.weight"),
+        ("projected shortcut first", "two.0.weight"),
+        ("projected shortcut first", "side.weight"),
+    ],
+)
+def test_each_layer_may_be_left_to_floats(engine_name: str, name: str, left_out: str) -> None:
+    """What is slower on a kernel than in floats is: its neighbours take floats then, in any layout."""
+    engine, case = engine_named(engine_name), plane_case(name)
+    executor = Executor(case.plan, engine)
+    executor.ready = frozenset(case.plan.weights) - {left_out}
+    levels, version = case.uniform(6), case.version
+    pager = Pager(
+        version.manifest, version.read, levels, unpacked=case.plan.weights, prepare=executor.prepare
+    )
+    assert left_out not in case.on_kernels(pager.snapshot)
+    (found,), (wanted,) = case.answer(pager.snapshot, engine), case.floats(levels)
+    assert np.linalg.norm(found - wanted) < TOLERANCE * np.linalg.norm(wanted)

@@ -76,7 +76,8 @@ class OneDnn:
             result = self._run(*common, what.bias, *geometry, attribute, [], "")
         else:
             sum_up: tuple[Any, ...] = (added.scale, added.zero, "sum", 1.0, attribute, [], "")
-            result = self._run_added(*common, added.codes, what.bias, *geometry, *sum_up)
+            accumulated = added.codes.contiguous(memory_format=torch.channels_last)
+            result = self._run_added(*common, accumulated, what.bias, *geometry, *sum_up)
         return result
 
     def _no_zeros(self, rows: int) -> torch.Tensor:

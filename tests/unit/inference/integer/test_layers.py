@@ -17,6 +17,7 @@ from tests.support.graphs import node
 
 ADD = "aten.add.Tensor"
 NORM = "aten._native_batch_norm_legit_no_training.default"
+GAIN, SHIFT = StateRef("gain"), StateRef("b")
 STATES = (
     State("w", "float32", (4, 4, 3, 3)),
     State("w2", "float32", (4, 4, 3, 3)),
@@ -43,7 +44,7 @@ def convolution(
     return node(name, "aten.convolution.default", ValueRef(source), StateRef(weight), *arguments)
 
 
-def norm(name: str, source: str, gain: Argument = StateRef("gain"), shift: Argument = StateRef("b")) -> Node:
+def norm(name: str, source: str, gain: Argument = GAIN, shift: Argument = SHIFT) -> Node:
     return node(name, NORM, ValueRef(source), gain, shift, StateRef("mean"), StateRef("variance"), 0.1, 1e-5)
 
 

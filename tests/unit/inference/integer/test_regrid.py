@@ -17,6 +17,7 @@ LEVELS = range(2, 9)
 # A value is off by its rounding and the dither, a step of its own grid at most, and by what rounding the
 # row's intercept makes, half of 1/128 of a step.
 STEPS = 1 + 1 / 128
+CUT = 0.2501  # mean square error in steps, of rows of which some weights are cut
 FEWEST = 16  # columns that are dithered
 
 
@@ -90,12 +91,15 @@ def test_values_lead_back_to_their_codes(case: Rows) -> None:
 @settings(max_examples=400, deadline=None)
 @given(any_rows())
 def test_values_are_within_a_step_of_the_weights(case: Rows) -> None:
+    """But for weights of the full level that are cut, which cost a row no more than rounding would."""
     found = case.regrid()
     if found is None:
         return
     values, scale, _ = found
-    error = np.abs(values * scale[:, None].astype(np.float64) - case.weights())
-    assert (error <= STEPS * scale[:, None]).all()
+    error = np.abs(values * scale[:, None].astype(np.float64) - case.weights()) / scale[:, None]
+    near = (error <= STEPS).all(axis=1)
+    assert (near | ((error**2).mean(axis=1) <= CUT)).all()
+    assert near.all() or case.level == 8
 
 
 @pytest.mark.parametrize("zero", [-128, -127, -126, -1, 0, 1, 127])
