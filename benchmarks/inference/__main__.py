@@ -1,0 +1,93 @@
+"""``python -m benchmarks.inference --json FILE``: latency, memory and accuracy, beside other runtimes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final, TypeVar
+
+from rich.console import Console
+
+from benchmarks.inference.accuracy import run as accuracy
+from benchmarks.inference.accuracy import tasks
+from benchmarks.inference.accuracy.score import Score, score_misses, score_table
+from benchmarks.inference.bars import misses
+from benchmarks.inference.nets import registry
+from benchmarks.inference.plan import FULL, QUICK
+from benchmarks.inference.row import Row
+from benchmarks.inference.run import measure
+from benchmarks.inference.table import tables
+from common.files import write_atomically
+
+_WIDTH: Final = 132  # where there is no terminal that has one
+_Made = TypeVar("_Made")
+
+
+def main() -> int:
+    """The exit status: 0 when every row and score shows what it has to."""
+    options = _parser().parse_args()
+    say = Console(stderr=True, log_path=False, highlight=False).log
+    begun = time.perf_counter()
+    files = [file for file in (options.json, options.accuracy_json) if file]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    scores: list[Score] = []
+    for score in accuracy.measure(_chosen(tasks.TASKS, tasks.QUICK, options), say):
+        scores.append(score)
+        if options.accuracy_json:
+            _write(options.accuracy_json, scores)
+    rows: list[Row] = []
+    for more in measure(
+        _chosen(registry.NETS, registry.QUICK, options), QUICK if options.quick else FULL, say
+    ):
+        rows += more
+        _write(options.json, rows)
+    out = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
+    out.print(*tables(rows), score_table(scores), sep="\n")
+    out.print(f"{len(rows)} rows in {time.perf_counter() - begun:.0f} s: {', '.join(map(str, files))}")
+    missed = [*misses(rows), *score_misses(scores)]
+    for line in missed:
+        out.print(line, highlight=False)
+    return 1 if missed else 0
+
+
+def _chosen(
+    known: Mapping[str, Callable[[], _Made]],
+    quick: Mapping[str, Callable[[], _Made]],
+    options: argparse.Namespace,
+) -> Mapping[str, Callable[[], _Made]]:
+    """Those that were asked for; without a word all, or the small one of a quick run."""
+    if options.models:
+        return {name: make for name, make in known.items() if name in options.models}
+    return quick if options.quick else known
+
+
+def _write(file: Path, items: Sequence[Row] | Sequence[Score]) -> None:
+    write_atomically(file, (json.dumps([asdict(item) for item in items], indent=1) + "\n").encode())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.inference", description=__doc__)
+    parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the rows go")
+    parser.add_argument("--accuracy-json", type=Path, metavar="FILE", help="where the scores go, if anywhere")
+    names = ", ".join(dict.fromkeys((*registry.NETS, *tasks.TASKS)))
+    parser.add_argument("--models", type=_names, metavar="A,B", help=f"of {names}; the last for accuracy")
+    parser.add_argument("--quick", action="store_true", help="few turns; one small net, if none is named")
+    return parser
+
+
+def _names(text: str) -> tuple[str, ...]:
+    names, known = tuple(text.split(",")), (*registry.NETS, *tasks.TASKS)
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(known)}")
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main())
