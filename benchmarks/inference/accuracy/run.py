@@ -32,8 +32,14 @@ def measure(tasks: Mapping[str, Callable[[], Task]], say: Callable[[str], None])
         for level in LEVELS:
             integer = _outputs(task, _as_a_board(task, version, level))
             floats = _outputs(task, _in_floats(task, version.source(level)))
-            values = (_value(task, outputs, reference)[1] for outputs in (integer, floats))
-            yield Score(name, level, what, *values, unquantized)
+            yield Score(
+                name,
+                level,
+                what,
+                integer=_value(task, integer, reference)[1],
+                float_arithmetic=_value(task, floats, reference)[1],
+                unquantized=unquantized,
+            )
 
 
 def _as_a_board(task: Task, version: Version, level: int) -> Answer:
@@ -60,7 +66,7 @@ def _in_floats(task: Task, source: StateSource) -> Answer:
 def _outputs(task: Task, answer: Answer) -> NDArray[np.float32]:
     """What the task reads from the answers: float32 [samples, features]."""
     (batch,) = task.batches
-    parts = zip(*(tensor.split(_ROWS) for tensor in batch.inputs), strict=True)
+    parts = zip(*(torch.split(tensor, _ROWS) for tensor in batch.inputs), strict=True)
     answers = [answer(inputs) for inputs in parts]
     outputs = tuple(torch.cat(tensors) for tensors in zip(*answers, strict=True))
     read: NDArray[np.float32] = task.read(batch, outputs).numpy()

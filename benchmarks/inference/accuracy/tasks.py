@@ -12,20 +12,16 @@ from benchmarks.inference.nets.net import Net
 from benchmarks.inference.nets.registry import MINILM, SMALL
 from benchmarks.quantize.metrics import mean_cosine
 from benchmarks.quantize.row import Scores
-from benchmarks.quantize.tasks import digit_nets, minilm
+from benchmarks.quantize.tasks import digit_nets
 from benchmarks.quantize.tasks.task import Batch, Task
 from server.export import export_model
 
-_TEXTS: Final = 256
 _EXAMPLES: Final = 2
 
 
 def minilm_64() -> Task:
     """Mean of the tokens' vectors, as the model's card has it, on texts of up to 64 tokens."""
-    _, tokenizer = minilm.load()
-    held_out = sentences.held_out(tokenizer, _TEXTS)
-    net = sentences.minilm_64()
-    task = _task(MINILM, net, held_out)
+    task = _task(MINILM, sentences.minilm_64(), sentences.held_out())
     task.read = _mean_of_tokens
     return task
 

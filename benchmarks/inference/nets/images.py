@@ -88,7 +88,7 @@ def _settle(module: nn.Module, images: torch.Tensor) -> None:
         norm.momentum = None  # torch then keeps the plain mean of all batches
     module.train()
     with torch.no_grad():
-        for batch in images.split(_SETTLING_BATCH):
+        for batch in torch.split(images, _SETTLING_BATCH):
             module(batch)
     module.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
