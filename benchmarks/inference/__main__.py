@@ -25,6 +25,7 @@ from benchmarks.inference.table import tables
 from common.files import write_atomically
 
 _WIDTH: Final = 132  # where there is no terminal that has one
+_QUIET_CORES: Final = 0.1  # what others may take before it shows
 _Made = TypeVar("_Made")
 
 
@@ -36,23 +37,37 @@ def main() -> int:
     files = [file for file in (options.json, options.accuracy_json) if file]
     for file in files:
         file.parent.mkdir(parents=True, exist_ok=True)
+        _write(file, [])
     scores: list[Score] = []
     for score in accuracy.measure(_chosen(tasks.TASKS, tasks.QUICK, options), say):
         scores.append(score)
         if options.accuracy_json:
             _write(options.accuracy_json, scores)
     rows: list[Row] = []
-    for more in measure(
-        _chosen(registry.NETS, registry.QUICK, options), QUICK if options.quick else FULL, say
-    ):
-        rows += more
+    other_cores = 0.0
+    nets = _chosen(registry.NETS, registry.QUICK, options)
+    for measured in measure(nets, QUICK if options.quick else FULL, say):
+        rows += measured.rows
+        other_cores = max(other_cores, measured.other_cores)
         _write(options.json, rows)
-    out = Console() if sys.stdout.isatty() else Console(width=_WIDTH)
-    out.print(*tables(rows), score_table(scores), sep="\n")
+    out = Console(highlight=False) if sys.stdout.isatty() else Console(width=_WIDTH, highlight=False)
+    _report(rows, scores, out)
     out.print(f"{len(rows)} rows in {time.perf_counter() - begun:.0f} s: {', '.join(map(str, files))}")
-    missed = [*misses(rows), *score_misses(scores)]
+    if other_cores > _QUIET_CORES:
+        out.print(f"other work kept up to {other_cores:.1f} cores busy: no latencies of a quiet machine")
+    return _judge([*misses(rows), *score_misses(scores)], out)
+
+
+def _report(rows: Sequence[Row], scores: Sequence[Score], out: Console) -> None:
+    for table in tables(rows):
+        out.print(table)
+    if scores:
+        out.print(score_table(scores))
+
+
+def _judge(missed: Sequence[str], out: Console) -> int:
     for line in missed:
-        out.print(line, highlight=False)
+        out.print(line)
     return 1 if missed else 0
 
 
@@ -76,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the rows go")
     parser.add_argument("--accuracy-json", type=Path, metavar="FILE", help="where the scores go, if anywhere")
     names = ", ".join(dict.fromkeys((*registry.NETS, *tasks.TASKS)))
-    parser.add_argument("--models", type=_names, metavar="A,B", help=f"of {names}; the last for accuracy")
+    parser.add_argument(
+        "--models", type=_names, metavar="A,B", help=f"of {names}; the last two for accuracy alone"
+    )
     parser.add_argument("--quick", action="store_true", help="few turns; one small net, if none is named")
     return parser
 

@@ -28,7 +28,7 @@ def misses(rows: Sequence[Row]) -> Iterator[str]:
         if row.runtime != NESTFLEET:
             continue
         torch, int8 = beside(row, TORCH_FP32, rows), beside(row, ORT_INT8, rows)
-        what = f"{row.model}, {row.label}, batch {row.batch}, {row.threads} threads"
+        what = f"{row.model}, {row.label}, batch {row.batch}, threads {row.threads}"
         if torch and row.model in _RESNETS and torch.p50_ms < LEAST_SPEEDUP * row.p50_ms:
             yield f"{what}: {torch.p50_ms / row.p50_ms:.2f} x as fast as torch, not {LEAST_SPEEDUP}"
         if int8 and row.model in _CONVOLUTIONAL and row.p50_ms > MOST_OF_INT8 * int8.p50_ms:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -24,18 +25,31 @@ from benchmarks.update.version import LEVELS
 _MIB: Final = 1 << 20
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One model at one number of threads.
+
+    Attributes:
+        rows: Of all runtimes and batches.
+        other_cores: As in ``OtherLoad``, meanwhile.
+    """
+
+    rows: list[Row]
+    other_cores: float
+
+
 def measure(
     nets: Mapping[str, Callable[[], Net]], plan: Plan, say: Callable[[str], None]
-) -> Iterator[list[Row]]:
-    """The rows of one model at one number of threads after the other."""
+) -> Iterator[Measured]:
+    """One model at one number of threads after the other."""
     for name, make in nets.items():
         files = make_files(name, make, say)
         files.warm()
         for threads in plan.threads:
             with other_load() as load:
                 rows = _rows(name, files, threads, plan, say)
-            say(f"{name}, {threads} threads: other work kept {load.cores:.2f} cores busy")
-            yield rows
+            say(f"{name}, threads {threads}: other work kept {load.cores:.2f} cores busy")
+            yield Measured(rows, load.cores)
 
 
 def _rows(name: str, files: Files, threads: int, plan: Plan, say: Callable[[str], None]) -> list[Row]:
@@ -43,11 +57,11 @@ def _rows(name: str, files: Files, threads: int, plan: Plan, say: Callable[[str]
     with contextlib.ExitStack() as stack:
         workers: dict[str, Worker] = {}
         for job in _jobs(files, threads):
-            say(f"{name}, {threads} threads: {job.label} loads")
+            say(f"{name}, threads {threads}: {job.label} loads")
             workers[job.label] = stack.enter_context(Worker(job))
         say(f"{name}: first answer's cosine to torch: {_cosines(workers)}")
         for batch in BATCHES:
-            say(f"{name}, {threads} threads, batch {batch}: turns")
+            say(f"{name}, threads {threads}, batch {batch}: turns")
             taken = take_turns(workers, batch, plan)
             say(f"  {_order(taken)}")
             rows += [_row(name, workers[label], batch, times) for label, times in taken.items()]

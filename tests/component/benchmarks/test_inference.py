@@ -19,6 +19,7 @@ from benchmarks.inference.row import NESTFLEET, ORT_INT8, Row
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.mark.slow
 def test_a_quick_run_writes_a_row_for_each_runtime_and_batch(tmp_path: Path) -> None:
     rows_file, scores_file = tmp_path / "out" / "rows.json", tmp_path / "out" / "scores.json"
     options = ["--quick", "--json", str(rows_file), "--accuracy-json", str(scores_file)]
