@@ -25,6 +25,7 @@ from benchmarks.inference.table import tables
 from common.files import write_atomically
 
 _WIDTH: Final = 132  # where there is no terminal that has one
+_MODELS: Final = tuple(dict.fromkeys((*registry.NETS, *tasks.TASKS)))
 _QUIET_CORES: Final = 0.1  # what others may take before it shows
 _Made = TypeVar("_Made")
 
@@ -90,19 +91,21 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.inference", description=__doc__)
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="where the rows go")
     parser.add_argument("--accuracy-json", type=Path, metavar="FILE", help="where the scores go, if anywhere")
-    names = ", ".join(dict.fromkeys((*registry.NETS, *tasks.TASKS)))
     parser.add_argument(
-        "--models", type=_names, metavar="A,B", help=f"of {names}; the last two for accuracy alone"
+        "--models",
+        type=_names,
+        metavar="A,B",
+        help=f"of {', '.join(_MODELS)}; the last two for accuracy alone",
     )
     parser.add_argument("--quick", action="store_true", help="few turns; one small net, if none is named")
     return parser
 
 
 def _names(text: str) -> tuple[str, ...]:
-    names, known = tuple(text.split(",")), (*registry.NETS, *tasks.TASKS)
-    unknown = [name for name in names if name not in known]
+    names = tuple(text.split(","))
+    unknown = [name for name in names if name not in _MODELS]
     if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(known)}")
+        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {', '.join(_MODELS)}")
     return names
 
 
