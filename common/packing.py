@@ -22,6 +22,7 @@ _SPREADS: Final[dict[int, tuple[np.dtype[np.unsignedinteger[Any]], tuple[tuple[i
     1: (np.dtype("<u8"), ((28, 0x0000000F0000000F), (14, 0x0003000300030003), (7, 0x0101010101010101))),
 }
 
+_OVERLAPPING_SHIFT: Final = 4  # less than the width of what is shifted
 SPREAD_WIDTHS: Final = frozenset(_SPREADS)
 
 
@@ -114,8 +115,11 @@ def spread_into(
     words, other = out.view(word), scratch.view(word)
     words[:] = packed
     for shift, mask in steps:
-        np.left_shift(words, shift, out=other)
-        np.bitwise_or(words, other, out=words)
+        if shift == _OVERLAPPING_SHIFT:
+            np.left_shift(words, shift, out=other)
+            np.bitwise_or(words, other, out=words)
+        else:
+            np.multiply(words, (1 << shift) + 1, out=words)  # nothing overlaps, so the sum is what or gives
         np.bitwise_and(words, mask, out=words)
 
 

@@ -15,13 +15,13 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from common.block_codec import level_digest, open_blob, shape_of
+from common.block_codec import Content, level_digest, shape_of
 from common.coding.values import decode_values
 from common.errors import IntegrityError
-from common.manifest import BlobRef, Block
+from common.manifest import Block
 from device_agent.residency.code_steps import lift_codes, lower_codes, signed_chunks
 from device_agent.residency.codes import ByteCodes, is_unpacked
-from device_agent.residency.level_floats import check_finite, next_float
+from device_agent.residency.level_floats import check_scales, next_float
 from device_agent.residency.resident import ResidentBlock, ResidentPart
 from device_agent.residency.row_scales import RowScales
 from device_agent.residency.shard_values import shard_values
@@ -29,12 +29,15 @@ from device_agent.residency.shard_values import shard_values
 ReadBlob = Callable[[str], bytes | memoryview]
 """Digest to a blob's wire bytes on this device, which need not be verified yet."""
 
-VerifiedBlob = Callable[[BlobRef], bytes | memoryview]
-"""A blob's bytes, verified and decompressed; raises IntegrityError where they are not what it names."""
+Opened = tuple[list[tuple[int, memoryview]], Content]
+"""A verified blob's sections of values, and all else that it says; see ``common.block_codec.open_blob``."""
+
+OpenBlob = Callable[[Block, int], Opened]
+"""Opens a blob of a block by its index; raises IntegrityError where it is not what the manifest says."""
 
 
 def load_block(
-    block: Block, levels: Sequence[int], level: int, blob: VerifiedBlob, unpacked: Collection[str] = ()
+    block: Block, levels: Sequence[int], level: int, opened: OpenBlob, unpacked: Collection[str] = ()
 ) -> ResidentBlock:
     """A block from disk at a level.
 
@@ -42,14 +45,14 @@ def load_block(
         block: What the manifest says of it.
         levels: All levels of the version.
         level: One of them; a block without quantized tensors has only the base.
-        blob: Its blobs' bytes.
+        opened: Asked for its blobs, the base first.
         unpacked: Names of tensors that take a byte a weight; the others are packed.
 
     Raises:
         IntegrityError: A blob or what it yields is not what the manifest says.
     """
-    base = _base(block, levels, blob)
-    loaded = reform_block(lift_block(block, levels, base, level, blob, unpacked), unpacked)
+    base = _base(block, levels, opened)
+    loaded = reform_block(lift_block(block, levels, base, level, opened, unpacked), unpacked)
     _check(loaded)
     return loaded
 
@@ -59,10 +62,12 @@ def lift_block(  # noqa: PLR0917
     levels: Sequence[int],
     resident: ResidentBlock,
     level: int,
-    blob: VerifiedBlob,
+    opened: OpenBlob,
     unpacked: Collection[str],
 ) -> ResidentBlock:
-    """The block at a higher level, its shards read from disk; ``resident`` stays as it is.
+    """The block at a higher level; ``resident`` stays as it is.
+
+    ``opened`` is asked for the shards between, lowest first.
 
     Raises:
         IntegrityError: A shard or what it yields is not what the manifest says.
@@ -71,11 +76,9 @@ def lift_block(  # noqa: PLR0917
     indices = range(len(resident.levels), own.index(block.nearest(levels, level)) + 1)
     if not indices:
         return resident
-    opened = [
-        open_blob(blob(block.blobs[at]), block.blobs[at], shape_of(block, levels, at)) for at in indices
-    ]
+    blobs = [opened(block, at) for at in indices]
     floats = {name: list(values) for name, values in resident.level_floats.items()}
-    for _, content in opened:
+    for _, content in blobs:
         for name, by_level in floats.items():
             by_level.append(next_float(name, content.floats[name], by_level[-1]))
     now, steps = own[: indices.stop], block.steps(levels)
@@ -83,13 +86,13 @@ def lift_block(  # noqa: PLR0917
     for at, part in enumerate(resident.parts):
         values = [
             (steps[index - 1], shard_values(*sections[at], steps[index - 1], part.part.weights))
-            for index, (sections, _) in zip(indices, opened, strict=True)
+            for index, (sections, _) in zip(indices, blobs, strict=True)
         ]
         codes, carries = lift_codes(part.codes, values, unpacked=part.part.name in unpacked)
         affines = part.affines
-        for index, (_, content) in zip(indices, opened, strict=True):
+        for index, (_, content) in zip(indices, blobs, strict=True):
             affines = affines.lifted(own[index], content.fits[at : at + 1])
-            check_finite(part.part.name, affines[-1])
+            check_scales(part.part.name, affines)
         parts.append(ResidentPart(part.part, codes, now, affines, part.grid, (*part.carries, *carries)))
     level_floats = {name: tuple(values) for name, values in floats.items()}
     return ResidentBlock(now, tuple(parts), resident.floats, block.digests[indices[-1]], level_floats)
@@ -127,22 +130,22 @@ def reform_block(resident: ResidentBlock, unpacked: Collection[str]) -> Resident
     return replace(resident, parts=parts)
 
 
-def shard_refs(block: Block, levels: Sequence[int], low: int, high: int) -> tuple[BlobRef, ...]:
-    """The shards that lift a block from one level to another; none for a step down."""
+def shard_indices(block: Block, levels: Sequence[int], low: int, high: int) -> range:
+    """Indices of the shards that lift a block from one level to another; none for a step down."""
     own = block.levels(levels)
-    return tuple(ref for ref, reached in zip(block.blobs[1:], own[1:], strict=True) if low < reached <= high)
+    return range(own.index(low) + 1, own.index(high) + 1)
 
 
-def _base(block: Block, levels: Sequence[int], blob: VerifiedBlob) -> ResidentBlock:
+def _base(block: Block, levels: Sequence[int], opened: OpenBlob) -> ResidentBlock:
     """The block at its base, a byte a weight."""
     shape = shape_of(block, levels, 0)
-    sections, content = open_blob(blob(block.blobs[0]), block.blobs[0], shape)
+    sections, content = opened(block, 0)
     parts = []
     for at, (part, (form, data)) in enumerate(zip(block.tensors, sections, strict=True)):
         grid = content.grids[at]
         affines = RowScales(grid, (), (), shape.full_level, part.row_weights)
         affines = affines.lifted(shape.level, content.fits[at : at + 1])
-        check_finite(part.name, affines[0])
+        check_scales(part.name, affines)
         codes = ByteCodes(shape.level, decode_values(form, data, shape.bits, part.weights))
         parts.append(ResidentPart(part, codes, (shape.level,), affines, grid))
     return ResidentBlock(

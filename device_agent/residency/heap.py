@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable
 from typing import Final
 
+_WORTH_BYTES: Final = 1 << 20
 _WAIT_SECONDS: Final = 60.0  # longer than any request takes
 
 
@@ -23,15 +24,24 @@ class Released:
 
     def __init__(self) -> None:
         self._watched: list[weakref.ref[object]] = []
+        self._freed_bytes = 0
         # Objects end in any thread, at any point of it: what notes that must not wait for a lock.
         self._ended: queue.SimpleQueue[object] = queue.SimpleQueue()
 
-    def watch(self, item: object) -> None:
-        """The item is in use until nobody refers to it."""
+    def watch(self, item: object, freed_bytes: int) -> None:
+        """The item is in use until nobody refers to it.
+
+        Args:
+            item: Anything that allows weak references.
+            freed_bytes: How much more memory it takes than what is there instead.
+        """
         self._watched.append(weakref.ref(item, self._ended.put))
+        self._freed_bytes += freed_bytes
 
     def then_give_back(self) -> None:
-        """Once all items are gone, the system has their memory again; does not wait for that."""
+        """Once all items are gone, the system has what they took, if that is much; does not wait for it."""
+        if self._freed_bytes < _WORTH_BYTES:
+            return
         if self._ended.qsize() == len(self._watched):
             give_back()
         else:

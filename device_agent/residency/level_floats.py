@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import IntegrityError
-from common.rows import Affine
+from device_agent.residency.row_scales import RowScales
+
+_SAFE_SCALE: Final = 2.0**64  # what follows from it in steps of 16 bits is far from the end of float32
 
 
-def check_finite(name: str, affine: Affine) -> None:
-    """Accept scales and offsets that are numbers.
+def check_scales(name: str, scales: RowScales) -> None:
+    """Accept scales and offsets that are numbers, at the highest level that there is.
 
     Raises:
         IntegrityError: One is not.
     """
+    if not scales.grid.scale.size or float(scales.grid.scale.max()) < _SAFE_SCALE:
+        return
+    affine = scales[-1]
     if not (np.isfinite(affine.scale).all() and np.isfinite(affine.offset).all()):
         raise IntegrityError(f"Tensor {name!r} has a scale or offset that is no finite number.")
 

@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
+from common.blob_codec import decode_bytes
+from common.block_codec import open_blob, shape_of
 from common.errors import IntegrityError
-from common.manifest import BlobRef, Manifest
-from device_agent.residency.background import in_background
-from device_agent.residency.block_loader import ReadBlob, VerifiedBlob, load_block, shard_refs
+from common.manifest import Block, Manifest
+from device_agent.residency.background import FORGING, in_background
+from device_agent.residency.block_loader import OpenBlob, Opened, ReadBlob, load_block, shard_indices
+from device_agent.residency.codes import is_unpacked
 from device_agent.residency.groups import block_groups
 from device_agent.residency.heap import Released, give_back
-from device_agent.residency.resident import Snapshot
+from device_agent.residency.read_ahead import ReadAhead
+from device_agent.residency.resident import ResidentBlock, Snapshot
 from device_agent.residency.target import Target
-from device_agent.residency.verified_reads import ReadAhead, verified
 
 Prepare = Callable[[Snapshot, Collection[int]], Snapshot]
 """Called with the snapshot that would be published and the indices of the blocks that changed in it; returns
 the one to publish. An executor makes its own form of what changed there: it replaces the codes of parts by
 views of that form, and fills ``prepared``. While a version is loaded, the snapshot ends with the blocks that
 changed. What it raises leaves the published state as it was."""
+
+Forge = Callable[[Snapshot, Collection[int]], Mapping[int, ResidentBlock]]
+"""The slow part of ``prepare``: the blocks that changed, as it would leave them. Called in another thread
+while the pager is at the next block; what ``prepare`` gets then has these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +50,14 @@ class PageReport:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Forging:
+    """Blocks on their way to be published, and what is being made of them, if anything is."""
+
+    blocks: Mapping[int, ResidentBlock]
+    made: Future[Mapping[int, ResidentBlock]] | None
+
+
 class Pager:
     """One version's weights in memory.
 
@@ -53,6 +69,7 @@ class Pager:
         levels: The level of each block to begin with.
         unpacked: Names of tensors that take a byte a weight; the others are packed.
         prepare: What an executor does with weights before they are published; None for nothing.
+        forge: The part of it that takes long; None where nothing does.
 
     Raises:
         IntegrityError: A blob or the codes it yields are not what the manifest says.
@@ -66,11 +83,13 @@ class Pager:
         *,
         unpacked: Collection[str] = (),
         prepare: Prepare | None = None,
+        forge: Forge | None = None,
     ) -> None:
         _check_levels(manifest, levels)
         self._manifest = manifest
         self._read = read
         self._prepare = prepare
+        self._forge = forge
         self._unpacked = frozenset(unpacked)
         self._groups = block_groups(manifest.blocks)
         self._paging = threading.Lock()
@@ -121,15 +140,15 @@ class Pager:
 
     def _load(self, levels: Sequence[int]) -> None:
         manifest = self._manifest
-        refs = [
-            ref
+        wanted = [
+            (block, index)
             for block, level in zip(manifest.blocks, levels, strict=True)
-            for ref in block.blobs[: block.levels(manifest.levels).index(level) + 1]
+            for index in range(block.levels(manifest.levels).index(level) + 1)
         ]
-        with ReadAhead(self._read, refs) as blob:
+        with ReadAhead(self._opened, wanted) as opened:
             for group in self._groups:
                 blocks = [
-                    load_block(manifest.blocks[at], manifest.levels, levels[at], blob, self._unpacked)
+                    load_block(manifest.blocks[at], manifest.levels, levels[at], opened, self._unpacked)
                     for at in group
                 ]
                 self._publish(self._snapshot.extended(blocks), group)
@@ -151,26 +170,45 @@ class Pager:
         """All blocks are at the target."""
         started = time.monotonic()
         units = list(self._units(target))
-        refs = [ref for unit in units for at in unit for ref in self._shards(at, target)]
-        paged_out_bytes = 0
-        with ReadAhead(self._read, refs) as blob:
+        shards = [shard for unit in units for at in unit for shard in self._shards(at, target)]
+        freed_bytes: list[int] = []
+        with ReadAhead(self._opened, shards) as opened:
+            forging: _Forging | None = None
             for unit in units:
-                paged_out_bytes += max(self._bring_unit(unit, target, blob, released), 0)
+                after = self._after(unit, target, opened)
+                if forging is not None:
+                    freed_bytes.append(self._finish(forging, released))
+                forging = self._begin(after)
+                if forging.made is None:
+                    freed_bytes.append(self._finish(forging, released))
+                    forging = None
+            if forging is not None:
+                freed_bytes.append(self._finish(forging, released))
         changed = sum(map(len, units))
-        paged_in_bytes = sum(ref.size_bytes for ref in refs)
+        paged_in_bytes = sum(block.blobs[index].size_bytes for block, index in shards)
+        paged_out_bytes = sum(max(each, 0) for each in freed_bytes)
         return PageReport(paged_in_bytes, paged_out_bytes, changed, time.monotonic() - started)
 
-    def _bring_unit(
-        self, unit: Collection[int], target: Target, blob: VerifiedBlob, released: Released
-    ) -> int:
-        """Some blocks are at the target, all at once; how many bytes fewer they take."""
+    def _after(self, unit: Collection[int], target: Target, opened: OpenBlob) -> dict[int, ResidentBlock]:
+        """Some blocks at the target."""
+        levels, blocks, now = self._manifest.levels, self._manifest.blocks, self._snapshot.blocks
+        return {at: target.block(at, blocks[at], levels, now[at], opened) for at in unit}
+
+    def _begin(self, after: Mapping[int, ResidentBlock]) -> _Forging:
+        """An executor makes its own form of some blocks, if it has one: beside whatever comes now."""
+        if self._forge is None or not any(_unpacked(block) for block in after.values()):
+            return _Forging(after, None)
+        return _Forging(after, FORGING.submit(self._forge, self._snapshot.with_blocks(after), tuple(after)))
+
+    def _finish(self, forging: _Forging, released: Released) -> int:
+        """The blocks are published, all at once; how many bytes fewer they take."""
+        after = forging.blocks if forging.made is None else forging.made.result()
         before = self._snapshot
-        before_bytes = sum(before.blocks[at].size_bytes for at in unit)
-        levels, blocks = self._manifest.levels, self._manifest.blocks
-        after = {at: target.block(at, blocks[at], levels, before.blocks[at], blob) for at in unit}
-        released.watch(before)
-        self._publish(before.with_blocks(after), unit)
-        return before_bytes - sum(self._snapshot.blocks[at].size_bytes for at in unit)
+        self._publish(before.with_blocks(after), tuple(after))
+        now = self._snapshot
+        freed_bytes = sum(before.blocks[at].size_bytes - now.blocks[at].size_bytes for at in after)
+        released.watch(before, freed_bytes)
+        return freed_bytes
 
     def _bring_back(self, before: Target, released: Released, cause: Exception) -> None:
         """All blocks are as they were, but for those that the disk does not give again.
@@ -181,7 +219,7 @@ class Pager:
         lost: dict[int, Exception] = {}
         for unit in self._units(before):
             try:
-                self._bring_unit(unit, before, partial(verified, self._read), released)
+                self._finish(_Forging(self._after(unit, before, self._opened), None), released)
             except Exception as error:  # noqa: BLE001  the others shall come back whatever it is
                 lost |= dict.fromkeys(unit, error)
         if lost:
@@ -201,12 +239,23 @@ class Pager:
             units += [changed] if whole and changed else [[at] for at in changed]
         return iter(sorted(units, key=lambda unit: any(target.takes_more(at, blocks[at]) for at in unit)))
 
-    def _shards(self, at: int, target: Target) -> tuple[BlobRef, ...]:
+    def _shards(self, at: int, target: Target) -> Iterator[tuple[Block, int]]:
         block, now = self._manifest.blocks[at], self._snapshot.blocks[at].level
-        return shard_refs(block, self._manifest.levels, now, target.levels[at])
+        for index in shard_indices(block, self._manifest.levels, now, target.levels[at]):
+            yield block, index
+
+    def _opened(self, block: Block, index: int) -> Opened:
+        """A blob from disk, held against its digest before anyone looks into it."""
+        ref = block.blobs[index]
+        data = decode_bytes(self._read(ref.digest), ref)
+        return open_blob(data, ref, shape_of(block, self._manifest.levels, index))
 
     def _publish(self, snapshot: Snapshot, changed: Collection[int]) -> None:
         self._snapshot = self._prepare(snapshot, changed) if self._prepare else snapshot
+
+
+def _unpacked(block: ResidentBlock) -> bool:
+    return any(is_unpacked(part.codes) for part in block.parts)
 
 
 def _own_levels(manifest: Manifest, levels: Sequence[int]) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.manifest import Block
-from device_agent.residency.block_loader import VerifiedBlob, lift_block, lower_block, reform_block
+from device_agent.residency.block_loader import OpenBlob, lift_block, lower_block, reform_block
 from device_agent.residency.codes import is_unpacked
 from device_agent.residency.resident import ResidentBlock
 
@@ -24,7 +24,7 @@ class Target:
     unpacked: frozenset[str]
 
     def block(
-        self, at: int, block: Block, levels: Sequence[int], now: ResidentBlock, blob: VerifiedBlob
+        self, at: int, block: Block, levels: Sequence[int], now: ResidentBlock, opened: OpenBlob
     ) -> ResidentBlock:
         """A block in this state; ``now`` stays as it is.
 
@@ -33,13 +33,13 @@ class Target:
             block: What the manifest says of it.
             levels: All levels of the version.
             now: Its present state.
-            blob: Asked for the shards between, lowest first.
+            opened: Asked for the shards between, lowest first.
 
         Raises:
             IntegrityError: A shard or what it yields is not what the manifest says.
         """
         if self.levels[at] > now.level:
-            now = lift_block(block, levels, now, self.levels[at], blob, self.unpacked)
+            now = lift_block(block, levels, now, self.levels[at], opened, self.unpacked)
         elif self.levels[at] < now.level:
             now = lower_block(block, levels, now, self.levels[at], self.unpacked)
         return reform_block(now, self.unpacked)

@@ -64,6 +64,20 @@ class Executor:
                 blocks[at_block] = _with_kernel(blocks[at_block], at_part, weight, at)
         return replace(snapshot, blocks=tuple(blocks.values()), prepared=prepared)
 
+    def forge(self, snapshot: Snapshot, changed: Collection[int]) -> Mapping[int, ResidentBlock]:
+        """The blocks that changed, their weights in the kernels' order; see ``residency.pager.Forge``."""
+        touched = set(changed)
+        blocks = {at: snapshot.blocks[at] for at in touched}
+        for name, layer in self._layers.items():
+            places = snapshot.tensors.get(name, ())
+            if not places or not {block for block, _ in places} <= touched:
+                continue
+            weight = self._weight(layer, snapshot) if self._whole(layer, snapshot) else None
+            if weight is not None:
+                for at, (at_block, at_part) in enumerate(places):
+                    blocks[at_block] = _with_kernel(blocks[at_block], at_part, weight, at)
+        return blocks
+
     def _concerns(self, layer: Layer, snapshot: Snapshot, changed: set[int]) -> bool:
         """Whether anything that the layer is made of is in the blocks that changed."""
         of_weight = {block for block, _ in snapshot.tensors.get(layer.weight, ())}
@@ -87,11 +101,18 @@ class Executor:
             isinstance(part.codes, KernelCodes) and part.codes.weight is first.weight for part in parts
         ):
             return first.weight
-        exact = self._exact or layer.kind == "linear"
+        if not self._serves(self._engine, layer, parts[0].part.shape):
+            return None
+        exact = layer.kind == "linear" or (self._exact and self._engine.gives_floats())
         source = self.sources.get(layer.weight) or _guess(layer, parts[0].part.shape)
-        return kernel_weight(
-            parts, self._engine, layer.geometry, source, exact=exact and self._engine.gives_floats()
-        )
+        return kernel_weight(parts, self._engine, layer.geometry, source, exact=exact)
+
+    def _serves(self, engine: Engine, layer: Layer, shape: tuple[int, ...]) -> bool:
+        """Whether an engine gives the layer's result in the form that the plan wants."""
+        if layer.kind == "linear":
+            return True
+        gives = engine.gives_floats() or layer.value in self._plan.eight_bit
+        return gives and engine.takes(layer.geometry, shape[1])
 
     @staticmethod
     def _same_floats(before: object, layer: Layer, snapshot: Snapshot) -> bool:

@@ -24,6 +24,7 @@ _CONVOLUTION: Final = "aten.convolution.default"
 _LINEAR: Final = "aten.linear.default"
 _NORM: Final = "aten._native_batch_norm_legit_no_training.default"
 _ADD: Final = "aten.add.Tensor"
+_FLOAT32: Final = "float32"  # what kernels give
 _PLANE_AXES: Final = 4  # of the weight of a convolution over two axes
 _MATRIX_AXES: Final = 2
 
@@ -96,12 +97,14 @@ def find_layers(graph: Graph, addable: AbstractSet[str] = frozenset()) -> tuple[
     readers = _readers(graph)
     quantized = set(quantizable_states(graph))
     shapes = {state.name: state.shape for state in graph.states}
+    single = {state.name for state in graph.states if state.dtype == _FLOAT32}
     states = Counter(name for node in graph.nodes for name in _state_names(node))
     begun = [
         layer
         for index, node in enumerate(graph.nodes)
         if (layer := _begin(index, node, shapes)) is not None
         and layer.weight in quantized
+        and layer.weight in single
         and states[layer.weight] == 1
     ]
     normed = [_with_norm(layer, graph, readers) for layer in begun]
@@ -170,7 +173,13 @@ def _pair(item: Argument) -> tuple[int, int] | None:
 def _with_norm(layer: Layer, graph: Graph, readers: Mapping[str, tuple[int, ...]]) -> Layer:
     index = _only_reader(layer.value, readers)
     node = graph.nodes[index] if index is not None else None
-    if index is None or node is None or node.op != _NORM or node.args[0] != ValueRef(layer.value):
+    if (
+        layer.kind != "convolution"
+        or index is None
+        or node is None
+        or node.op != _NORM
+        or node.args[0] != ValueRef(layer.value)
+    ):
         return layer
     gain, shift, mean, variance, _, epsilon = node.args[1:]
     taken = _only_reader(node.name, readers)
@@ -178,6 +187,8 @@ def _with_norm(layer: Layer, graph: Graph, readers: Mapping[str, tuple[int, ...]
         return layer
     if not (isinstance(mean, StateRef) and isinstance(variance, StateRef)):
         return layer
+    if isinstance(gain, ValueRef) or isinstance(shift, ValueRef):
+        return layer  # computed: nobody knows them before a request
     result = graph.nodes[taken]
     if result.op != GETITEM or result.args[1] != 0:
         return layer
@@ -232,6 +243,8 @@ def _with_activation(layer: Layer, graph: Graph, readers: Mapping[str, tuple[int
 
 def _bounds(node: Node) -> tuple[float, float] | None:
     """What a node clips its first argument to; None for one that does anything else."""
+    if node.kwargs or not all(item is None or isinstance(item, int | float) for item in node.args[1:]):
+        return None
     low, high = (*node.args[1:], None, None)[:2]
     bounds = {
         "aten.relu.default": (0.0, math.inf),
@@ -240,7 +253,7 @@ def _bounds(node: Node) -> tuple[float, float] | None:
         "aten.clamp.default": (_number(low, -math.inf), _number(high, math.inf)),
         "aten.clamp_min.default": (_number(low, -math.inf), math.inf),
     }
-    return None if node.kwargs else bounds.get(node.op)
+    return bounds.get(node.op)
 
 
 def _number(argument: Argument, default: float) -> float:

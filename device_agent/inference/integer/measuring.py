@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-_REPEATS = 3
+_REPEATS = 4
+# Kernels win by a factor of three or more where they win: a board that is busy with something else while it
+# measures must not take that for the kernel's fault.
+_MARGIN = 1.25
 
 
 @dataclass(slots=True)

@@ -16,6 +16,7 @@ from device_agent.inference.integer.engines.port import EightBit
 
 _GREATEST: Final = 255
 _LEAST_SPAN: Final = 1e-30
+_HALF: Final = 0.498
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,8 +46,9 @@ def row_codes(tensor: torch.Tensor) -> RowCodes:
     span = rows.amax(-1, keepdim=True).clamp_(min=0).sub_(low).clamp_(min=_LEAST_SPAN)
     inverse = torch.reciprocal(span).mul_(_GREATEST)
     zero = low.mul_(inverse).neg_().round_()
-    # Whole numbers round down on their way to uint8: the half makes that the nearest.
-    codes = torch.addcmul(zero + 0.5, rows, inverse).to(torch.uint8)
+    # Numbers lose their fraction on their way to uint8: with a half more they become the nearest. A trifle
+    # less, and the greatest stays below 256 where its zero was rounded up by a half: as in rows from -1 to 1.
+    codes = torch.addcmul(zero + _HALF, rows, inverse).to(torch.uint8)
     return _with_terms(codes, span.div_(_GREATEST), zero, inverse, lead)
 
 

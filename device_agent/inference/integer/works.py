@@ -64,7 +64,8 @@ def _works(graph: Graph, plan: Plan) -> Iterator[Work]:
         elif index not in covered:
             kept.append((index, node))
     ends = lifetimes(replace(graph, nodes=tuple(node for _, node in kept)))
-    makers = {layer.value for layer in plan.layers.values()}
+    viewed = {name for _, node in kept if node.op in ARRANGING for name in _value_names(node)}
+    makers = {layer.value for layer in plan.layers.values()} - viewed
     for (index, node), own in zip(kept, ends, strict=True):
         grid = plan.grids.get(node.name) if node.name in plan.eight_bit else None
         layer = plan.layers.get(index)
@@ -78,3 +79,7 @@ def _works(graph: Graph, plan: Plan) -> Iterator[Work]:
         else:
             arranges = node.op in ARRANGING or node.op == POOLING
             yield Work(node.name, own, step=make_step(node, own), grid=grid if arranges else None)
+
+
+def _value_names(node: Node) -> Iterator[str]:
+    return (item.name for item in node.references() if isinstance(item, ValueRef))

@@ -37,6 +37,10 @@ class OneDnn:
         """Results can be float32."""
         return True
 
+    def takes(self, geometry: Geometry, columns: int) -> bool:  # noqa: ARG002
+        """All of them."""
+        return True
+
     def pack(self, values: torch.Tensor, geometry: Geometry, source: tuple[int, ...]) -> torch.Tensor:
         """See the port. Neither scales nor zero points enter the packed form."""
         return self._pack(  # type: ignore[no-any-return]

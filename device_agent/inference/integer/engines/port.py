@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import torch
 
 from common.graph.ranges import LEAST_CODE, Grid
 from device_agent.inference.integer.layers import Geometry
+
+GREATEST: Final = 255  # of the codes of activations
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,11 +41,19 @@ class EightBit:
 def quantized(tensor: torch.Tensor, grid: Grid) -> EightBit:
     """The nearest codes of a grid; numbers beyond its ends become its ends, NaN becomes one of them."""
     zero = grid.zero_point - LEAST_CODE
-    marked = _quantize(tensor.to(torch.float32), grid.scale, zero)
-    # The same memory without torch's mark of a quantized tensor, which few operators take.
+    return EightBit(unmarked(_quantize(tensor.to(torch.float32), grid.scale, zero)), grid.scale, zero)
+
+
+def marked(value: EightBit) -> torch.Tensor:
+    """A copy as a tensor of torch's own quantized kind."""
+    return torch._make_per_tensor_quantized_tensor(value.codes, value.scale, value.zero)  # noqa: SLF001
+
+
+def unmarked(tensor: torch.Tensor) -> torch.Tensor:
+    """The same memory without torch's mark of a quantized tensor, which few operators take."""
     codes = torch.empty(0, dtype=torch.uint8)
-    codes.set_(marked.untyped_storage(), 0, marked.shape, marked.stride())
-    return EightBit(codes, grid.scale, zero)
+    codes.set_(tensor.untyped_storage(), tensor.storage_offset(), tensor.shape, tensor.stride())
+    return codes
 
 
 def _quantize(tensor: torch.Tensor, scale: float, zero: int) -> torch.Tensor:
@@ -85,7 +95,18 @@ class Engine(Protocol):
         """As settings and reports call it."""
 
     def gives_floats(self) -> bool:
-        """Whether results can be float32, and so the offset of each row exact."""
+        """Whether convolutions can give float32, and so the offset of each row exact.
+
+        Every engine can for a matrix: 1 x 1 without stride, padding and groups.
+        """
+
+    def takes(self, geometry: Geometry, columns: int) -> bool:
+        """Whether its sums hold for such a convolution, however large values and codes are.
+
+        Args:
+            geometry: Of the convolution.
+            columns: Of its weight: those of its input, divided by the groups.
+        """
 
     def pack(self, values: torch.Tensor, geometry: Geometry, source: tuple[int, ...]) -> Any:
         """A weight in the engine's own order; the only copy that is kept.
