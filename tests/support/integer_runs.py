@@ -1,4 +1,4 @@
-"""Models on integer kernels, put together as a device does it, beside float arithmetic on the same weights."""
+"""Models on integer kernels, put together as a device does it, beside floats on the same weights."""
 
 from __future__ import annotations
 

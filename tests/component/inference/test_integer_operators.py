@@ -24,7 +24,7 @@ LEVELS = (4, 6, 8)
 
 
 class Shortcut(nn.Module):
-    """A residual block; the shortcut comes first or second, and is taken as it is or through a convolution."""
+    """A residual block; the shortcut comes first or second, as it is or through a convolution."""
 
     def __init__(self, *, first: bool, projected: bool) -> None:
         super().__init__()
@@ -64,7 +64,7 @@ def plane(*layers: nn.Module) -> nn.Module:
 
 
 def normed(*args: object, after: nn.Module | None = None, **kwargs: object) -> nn.Module:
-    layer = nn.Conv2d(*args, bias=False, **kwargs)  # type: ignore[arg-type]
+    layer = nn.Conv2d(*args, bias=False, **kwargs)  # type: ignore[arg-type, misc]
     return nn.Sequential(layer, nn.BatchNorm2d(layer.out_channels), after or nn.ReLU())
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -33,7 +35,8 @@ def table(
         codes: Codes = pack_codes(unsigned, level) if packed else ByteCodes(level, unsigned)
         affine = Affine(scale, random.normal(size=rows).astype(np.float32))
         part = TensorPart("table", (cuts[-1], columns), start, stop)
-        parts.append(ResidentPart(part, codes, (level,), (affine,), Grid(scale, np.zeros(rows, np.int8))))
+        affines: Any = (affine,)  # any sequence does
+        parts.append(ResidentPart(part, codes, (level,), affines, Grid(scale, np.zeros(rows, np.int8))))
     return parts
 
 
@@ -43,14 +46,14 @@ def whole(parts: list[ResidentPart]) -> torch.Tensor:
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.lists(st.integers(1, 9), min_size=1, max_size=4),
-    st.integers(1, 13),
-    st.lists(st.sampled_from(LEVELS), min_size=4, max_size=4),
-    st.booleans(),
-    st.data(),
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    columns=st.integers(1, 13),
+    levels=st.lists(st.sampled_from(LEVELS), min_size=4, max_size=4),
+    packed=st.booleans(),
+    data=st.data(),
 )
 def test_rows_are_those_of_the_whole_table(
-    sizes: list[int], columns: int, levels: list[int], packed: bool, data: st.DataObject
+    *, sizes: list[int], columns: int, levels: list[int], packed: bool, data: st.DataObject
 ) -> None:
     cuts = tuple(int(cut) for cut in np.cumsum(sizes))
     parts = table(cuts, columns, tuple(levels), packed=packed)
@@ -66,7 +69,7 @@ def test_rows_are_those_of_the_whole_table(
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("packed", [True, False])
-def test_every_level_gives_every_row(level: int, packed: bool) -> None:
+def test_every_level_gives_every_row(level: int, *, packed: bool) -> None:
     parts = table((5, 23), 17, (level, level), packed=packed)
     indices = torch.arange(23)
     assert torch.equal(look_up(parts, indices), whole(parts))
