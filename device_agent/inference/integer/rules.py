@@ -10,7 +10,7 @@ Mode: TypeAlias = Literal["auto", "exact", "fast", "float"]
 MODES: Final[tuple[Mode, ...]] = ("auto", "exact", "fast", "float")
 # "none" stands for floats alone, as a board without any of them has it.
 ENGINES: Final = ("auto", "onednn", "qnnpack", "fbgemm", "none")
-TOLERANCE: Final = 0.1
+TOLERANCE: Final = 0.2
 
 
 @dataclass(frozen=True, slots=True)
