@@ -66,7 +66,7 @@ def plane(*layers: nn.Module) -> nn.Module:
 
 
 def normed(*args: object, after: nn.Module | None = None, **kwargs: object) -> nn.Module:
-    layer = nn.Conv2d(*args, bias=False, **kwargs)  # type: ignore[arg-type]
+    layer = nn.Conv2d(*args, bias=False, **kwargs)  # type: ignore[arg-type, misc]
     return nn.Sequential(layer, nn.BatchNorm2d(layer.out_channels), after or nn.ReLU())
 
 

@@ -9,14 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.manifest import TensorPart
-from common.rows import Affine, Grid
+from common.rows import Fit, Grid
 from device_agent.inference.dequantize import Dequantizer
 from device_agent.inference.integer.lookup import look_up
 from device_agent.residency.bit_planes import pack_codes
 from device_agent.residency.codes import ByteCodes, Codes
 from device_agent.residency.resident import ResidentPart
+from device_agent.residency.row_scales import RowScales
 
-LEVELS = range(2, 9)
+FULL = 8
+LEVELS = range(2, FULL + 1)
 FORMS = ("packed", "bytes")
 
 
@@ -32,9 +34,12 @@ def table(
         unsigned = random.integers(0, 1 << level, rows * columns, dtype=np.uint8)
         scale = random.uniform(0.01, 2, rows).astype(np.float32)
         codes: Codes = pack_codes(unsigned, level) if packed else ByteCodes(level, unsigned)
-        affine = Affine(scale, random.normal(size=rows).astype(np.float32))
+        grid = Grid(scale, random.integers(-128, 128, rows).astype(np.int8))
+        slope, shift = (random.integers(-9, 10, rows).astype(np.int16) for _ in range(2))
+        fits = (Fit(slope, shift),) if level < FULL else ()
+        affines = RowScales(grid, fits, (level,), FULL, columns)
         part = TensorPart("table", (cuts[-1], columns), start, stop)
-        parts.append(ResidentPart(part, codes, (level,), (affine,), Grid(scale, np.zeros(rows, np.int8))))
+        parts.append(ResidentPart(part, codes, (level,), affines, grid))
     return parts
 
 
