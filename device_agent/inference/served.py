@@ -19,7 +19,8 @@ from common.manifest import Manifest
 from device_agent.inference.answering import Answer, TensorSpec
 from device_agent.inference.binding import check_binding
 from device_agent.inference.integer.rules import Choices, KernelRules, NoChoices
-from device_agent.inference.threads import sleep_while_waiting
+from device_agent.inference.threads import sleep_while_waiting, work_alone
+from device_agent.residency.background import for_each_thread
 from device_agent.residency.block_loader import ReadBlob
 from device_agent.residency.pager import Pager, PageReport
 
@@ -82,10 +83,11 @@ class ServedModel:
         from device_agent.inference.integer.kernels import Kernels  # noqa: PLC0415
         from device_agent.inference.runtime import Runtime  # noqa: PLC0415
 
+        for_each_thread(work_alone)
         graph = _graph(manifest, read)
         kernels = Kernels(manifest, graph, rules, choices)
         runtime = Runtime(graph, kernels.plan, kernels.engine)
-        pager = Pager(manifest, read, levels, prepare=kernels.executor.prepare)
+        pager = Pager(manifest, read, levels, prepare=kernels.executor.prepare, forge=kernels.executor.forge)
         check_binding(graph, pager.snapshot)
         return cls(manifest, graph, pager, runtime, kernels, read)
 

@@ -44,6 +44,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "NESTFLEET_SERVER_BROKER_LISTEN": "127.0.0.1:0",
         "NESTFLEET_SERVER_READY_FILE": str(tmp_path / "server.json"),
         "NESTFLEET_AGENT_HTTP_LISTEN": "127.0.0.1:0",
+        "NESTFLEET_AGENT_GRPC_LISTEN": "127.0.0.1:0",
         "NESTFLEET_AGENT_READY_FILE": str(tmp_path / "agent.json"),
     }
 

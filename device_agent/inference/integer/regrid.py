@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,9 @@ _SUM_BITS: Final = 15
 _WIDE: Final = 2 * UNIT + 2  # a slope at which rounding moves no sum as far as half way to another code's
 _TRIFLE: Final = 1e-3  # so much a shift may be off by division
 _CHUNK: Final = 1 << 16  # weights at a time, so that they stay in the cache
+_FARTHEST: Final = 1024.0  # of a shift that is worth a look
+_NO_BYTES: Final = np.zeros(0, np.uint8)
+_NO_PLACES: Final = np.zeros(0, np.int32)
 _NOISE: Final = 0.25  # mean square of what rounding with dither adds to a value
 
 
@@ -88,41 +91,58 @@ def regrid(
         float32 [rows], the scale of the values, and what leads back; None where the offset of a row is so far
         beyond its codes that int8 cannot tell them apart.
     """
-    lines = _lines(unsigned, level, affine)
-    if lines is None:
+    if level == _FULL:
+        return _regrid_full(unsigned, affine, out)
+    found = _lines(unsigned, level, _shift(affine))
+    if found is None or int(found[0].min()) < UNIT:
         return None
-    slope, intercept, whole = lines
+    slope, intercept = found
+    dither = _dither(unsigned.shape[1])
+    for rows in _chunks(unsigned.shape):
+        sums = _sums(unsigned[rows], slope[rows], intercept[rows], level, dither)
+        np.right_shift(sums, UNIT_BITS, out=sums)
+        out[rows] = sums
+    return _scale(affine, slope), Regrid(level, slope, intercept, _NO_BYTES, _NO_PLACES, _NO_BYTES)
+
+
+def _regrid_full(
+    unsigned: NDArray[np.uint8], affine: Affine, out: NDArray[np.int8]
+) -> tuple[NDArray[np.float32], Regrid] | None:
+    """As ``regrid``, at the full level: codes keep their values where that serves."""
+    shift = _shift(affine)
+    if not (np.abs(shift) <= _FARTHEST).all():
+        return None
+    # NaN where the shift is not whole, as it is where it stands for a zero point.
+    whole = np.where(np.abs(shift - np.rint(shift)) <= _TRIFLE, np.rint(shift), np.nan)
+    slope = np.full(len(unsigned), UNIT, np.int16)
+    intercept = (np.nan_to_num(whole) * UNIT).astype(np.int16)
     dither = _dither(unsigned.shape[1])
     cut_at: list[NDArray[np.intp]] = []
     cut_codes: list[NDArray[np.uint8]] = []
     upper: list[NDArray[np.bool_]] = []
     for rows in _chunks(unsigned.shape):
-        if level < _FULL:
-            sums = _sums(unsigned[rows], slope[rows], intercept[rows], level, dither)
-            np.right_shift(sums, UNIT_BITS, out=sums)
-            out[rows] = sums
-            continue
         cut, stretched = _subtract(unsigned[rows], whole[rows], out[rows])
-        kept = np.ones(out[rows].shape[0], np.bool_)
-        kept[stretched] = False
-        slope[rows][kept] = UNIT
         if cut.size:
             cut_codes.append(unsigned[rows].reshape(-1)[cut])
             cut_at.append(cut + rows.start * unsigned.shape[1])
         if stretched.size:
             own = stretched + rows.start
-            sums = _sums(unsigned[own], slope[own], intercept[own], level, dither)
+            codes = unsigned[own]
+            found = _lines(codes, _FULL, shift[own])
+            if found is None:
+                return None
+            slope[own], intercept[own] = np.minimum(found[0], UNIT - 1), found[1]
+            intercept[own] = np.rint(slope[own] * shift[own])
+            sums = _sums(codes, slope[own], intercept[own], _FULL, dither)
             upper.append(_upper_bits(sums, slope[own, None]))
             out[own] = sums >> UNIT_BITS
-    scale = affine.scale * (np.float32(UNIT) / slope.astype(np.float32))
-    intercept = np.where(slope == UNIT, np.rint(whole * UNIT), intercept) if level == _FULL else intercept
-    return scale, Regrid(
-        level,
+    return _scale(affine, slope), Regrid(
+        _FULL,
         slope,
-        intercept.astype(np.int16),
-        np.packbits(np.concatenate(upper)) if upper else np.zeros(0, np.uint8),
-        np.concatenate(cut_at).astype(np.int32) if cut_at else np.zeros(0, np.int32),
-        np.concatenate(cut_codes) if cut_codes else np.zeros(0, np.uint8),
+        intercept,
+        np.packbits(np.concatenate(upper)) if upper else _NO_BYTES,
+        np.concatenate(cut_at).astype(np.int32) if cut_at else _NO_PLACES,
+        np.concatenate(cut_codes) if cut_codes else _NO_BYTES,
     )
 
 
@@ -159,29 +179,33 @@ def codes_of(values: NDArray[np.int8], how: Regrid) -> NDArray[np.uint8]:
     return unsigned
 
 
-def _lines(
-    unsigned: NDArray[np.uint8], level: int, affine: Affine
-) -> tuple[NDArray[np.int16], NDArray[np.int16], NDArray[np.float64]] | None:
-    """Slope and intercept of each row, and its shift; None where a slope would be below one half.
-
-    The shift is whole where the weights are those of a zero point; it is NaN in rows in which it is not.
-    """
-    half = 1 << (level - 1)
+def _shift(affine: Affine) -> NDArray[np.float64]:
+    """The offset in codes; NaN or infinite where there is no telling."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        shift = affine.offset.astype(np.float64) / affine.scale
+        shift: NDArray[np.float64] = affine.offset.astype(np.float64) / affine.scale
+    return shift
+
+
+def _scale(affine: Affine, slope: NDArray[np.int16]) -> NDArray[np.float32]:
+    """Of the values."""
+    return affine.scale * (np.float32(UNIT) / slope.astype(np.float32))
+
+
+def _lines(
+    unsigned: NDArray[np.uint8], level: int, shift: NDArray[np.float64]
+) -> tuple[NDArray[np.int16], NDArray[np.int16]] | None:
+    """Slope and intercept of each row; None where a slope would be below one half."""
+    half = 1 << (level - 1)
     if not np.isfinite(shift).all():
         return None
     top = unsigned.max(axis=1).astype(np.float64) - half + shift
     bottom = unsigned.min(axis=1).astype(np.float64) - half + shift
     reach = _REACH_ROUNDED if unsigned.shape[1] < _FEWEST else _REACH
     most = np.minimum(reach / np.maximum(top, 1.0), _REACH_BELOW / np.maximum(-bottom, 1.0))
-    slope = np.minimum(np.floor(most + _TRIFLE), 1 << (_SUM_BITS - level))
-    if level == _FULL:
-        np.minimum(slope, UNIT - 1, out=slope)
-    if float(slope.min()) < UNIT // 2 or (level < _FULL and float(slope.min()) < UNIT):
+    slope: NDArray[np.float64] = np.minimum(np.floor(most + _TRIFLE), 1 << (_SUM_BITS - level))
+    if float(slope.min()) < UNIT // 2:
         return None
-    whole = np.where(np.abs(shift - np.rint(shift)) <= _TRIFLE, np.rint(shift), np.nan)
-    return slope.astype(np.int16), np.rint(slope * shift).astype(np.int16), whole
+    return slope.astype(np.int16), np.rint(slope * shift).astype(np.int16)
 
 
 def _subtract(
@@ -193,16 +217,21 @@ def _subtract(
         Where values were cut, as flat indices; and rows in which that will not do, which have none of these.
     """
     columns = unsigned.shape[1]
-    wide = unsigned.astype(np.int16)
-    wide += (np.nan_to_num(whole) - UNIT).astype(np.int16)[:, None]
-    np.copyto(out, wide, casting="unsafe")
-    cut = np.flatnonzero(wide != out)
-    values = wide.reshape(-1)[cut]
-    out.reshape(-1)[cut] = np.where(values > 0, _GREATEST, -_GREATEST - 1)
-    excess = np.abs(values.astype(np.float64)) - _GREATEST
-    cost = np.bincount(cut // columns, weights=excess * excess, minlength=len(unsigned))
-    stretched = (cost > _NOISE * columns) | np.isnan(whole)
-    return cut[~stretched[cut // columns]], np.flatnonzero(stretched)
+    shift = np.nan_to_num(whole)
+    # In bytes that wrap around, an addition has gone too far where its sum is on the wrong side.
+    sums = unsigned + shift.astype(np.int16).astype(np.uint8)[:, None]
+    beyond = sums < unsigned
+    beyond ^= (shift < 0)[:, None]
+    np.bitwise_xor(sums, UNIT, out=out.view(np.uint8))
+    cut = np.flatnonzero(beyond)
+    rows = cut // columns
+    up = shift[rows] > 0
+    out.reshape(-1)[cut] = np.where(up, _GREATEST, -_GREATEST - 1)
+    wrapped = sums.reshape(-1)[cut].astype(np.float64)
+    excess = np.where(up, wrapped + 1, 256 - wrapped)
+    cost = np.bincount(rows, weights=excess * excess, minlength=len(unsigned))
+    stretched = (cost > _NOISE * columns) | np.isnan(whole) | (np.abs(shift) > UNIT)
+    return cut[~stretched[rows]], np.flatnonzero(stretched)
 
 
 def _sums(
@@ -234,11 +263,11 @@ def _quotients(
     quotients = values.astype(np.float32)
     if int(slope.min()) >= _WIDE:
         # So far apart are the codes that the nearest one is theirs, whatever the dither.
-        first = (np.float32(0.5) - exact / steps).astype(np.float32)
+        first: NDArray[np.floating[Any]] = np.float32(0.5) - exact / steps
     else:
         quotients -= dither.astype(np.float32) / np.float32(UNIT)
         # A half keeps the division away from whole numbers.
-        first = ((np.float32(UNIT) - np.float32(0.5) - exact) / steps).astype(np.float32)
+        first = (np.float32(UNIT) - np.float32(0.5) - exact) / steps
     quotients *= (np.float32(UNIT) / steps)[:, None]
     quotients += first[:, None]
     return quotients

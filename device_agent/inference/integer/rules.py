@@ -8,6 +8,8 @@ from typing import Final, Literal, Protocol, TypeAlias
 
 Mode: TypeAlias = Literal["auto", "exact", "fast", "float"]
 MODES: Final[tuple[Mode, ...]] = ("auto", "exact", "fast", "float")
+# "none" stands for floats alone, as a board without any of them has it.
+ENGINES: Final = ("auto", "onednn", "qnnpack", "fbgemm", "none")
 TOLERANCE: Final = 0.1
 
 
@@ -18,7 +20,7 @@ class KernelRules:
     Attributes:
         mode: "auto" measures each layer once and takes what is faster; "fast" takes kernels wherever they
             serve; "exact" too, with the offsets of convolutions apart, which costs time; "float" takes none.
-        engine: Name of a library, or "auto".
+        engine: One of ``ENGINES``.
         tolerance: Largest ``norm(integer - float) / norm(float)`` of an output on the version's self-test. A
             version beyond it runs in floats.
     """

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from device_agent.inference.integer.engines.port import Engine
 from device_agent.inference.integer.layers import Geometry
 from device_agent.inference.integer.regrid import Regrid, codes_of, regrid
+from device_agent.residency.codes import ByteCodes
 from device_agent.residency.resident import ResidentPart
 
 _ROW_BYTES = 8  # scale and offset
@@ -99,6 +100,11 @@ class KernelCodes:
         return self.weight.codes(self.at, self.weight.starts[self.at] + self.rows).reshape(-1)
 
 
+def _unsigned(part: ResidentPart) -> NDArray[np.uint8]:
+    """The codes of a part, not to be changed."""
+    return part.codes.values if isinstance(part.codes, ByteCodes) else part.codes.unsigned()
+
+
 def kernel_weight(
     parts: Sequence[ResidentPart],
     engine: Engine,
@@ -125,7 +131,7 @@ def kernel_weight(
     regrids: list[Regrid | None] = []
     for part in parts:
         rows = slice(part.part.start, part.part.stop)
-        unsigned, level = part.codes.unsigned().reshape(-1, values.shape[1]), part.codes.level
+        unsigned, level = _unsigned(part).reshape(-1, values.shape[1]), part.codes.level
         affine = part.affine(level)
         if exact:
             np.subtract(unsigned, np.uint8(1 << (level - 1)), out=values.view(np.uint8)[rows])
