@@ -229,7 +229,9 @@ def _subtract(
     out.reshape(-1)[cut] = np.where(up, _GREATEST, -_GREATEST - 1)
     wrapped = sums.reshape(-1)[cut].astype(np.float64)
     excess = np.where(up, wrapped + 1, 256 - wrapped)
-    cost = np.bincount(rows, weights=excess * excess, minlength=len(unsigned))
+    count = len(unsigned)
+    cost = np.bincount(rows, weights=excess * excess, minlength=count)
+    cost += np.square(np.bincount(rows, weights=excess, minlength=count))  # of the row's sum
     stretched = (cost > _NOISE * columns) | np.isnan(whole) | (np.abs(shift) > UNIT)
     return cut[~stretched[rows]], np.flatnonzero(stretched)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -50,9 +51,10 @@ def case(rounding: str = "floor") -> Case:
     torch.manual_seed(3)
     model = trained_looking(Net())
     with torch.no_grad():  # rows of one sign, one constant row, one row of zeros
-        model.point.weight[0].abs_()  # type: ignore[union-attr, index, operator]
-        model.point.weight[1] = -0.3  # type: ignore[union-attr, index, operator]
-        model.point.weight[2] = 0  # type: ignore[union-attr, index, operator]
+        weight = cast("Net", model).point.weight
+        weight[0].abs_()
+        weight[1] = -0.3
+        weight[2] = 0
     return Case(make_version(model, (torch.rand(4, 3, 10, 10),), levels=LEVELS, rounding=rounding))
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
@@ -11,14 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.manifest import TensorPart
-from common.rows import Affine, Grid
+from common.rows import Fit, Grid
 from device_agent.inference.dequantize import Dequantizer
 from device_agent.inference.integer.lookup import look_up
 from device_agent.residency.bit_planes import pack_codes
 from device_agent.residency.codes import ByteCodes, Codes
 from device_agent.residency.resident import ResidentPart
+from device_agent.residency.row_scales import RowScales
 
-LEVELS = range(2, 9)
+FULL = 8
+LEVELS = range(2, FULL + 1)
+FORMS = ("packed", "bytes")
 
 
 def table(
@@ -33,10 +34,12 @@ def table(
         unsigned = random.integers(0, 1 << level, rows * columns, dtype=np.uint8)
         scale = random.uniform(0.01, 2, rows).astype(np.float32)
         codes: Codes = pack_codes(unsigned, level) if packed else ByteCodes(level, unsigned)
-        affine = Affine(scale, random.normal(size=rows).astype(np.float32))
+        grid = Grid(scale, random.integers(-128, 128, rows).astype(np.int8))
+        slope, shift = (random.integers(-9, 10, rows).astype(np.int16) for _ in range(2))
+        fits = (Fit(slope, shift),) if level < FULL else ()
+        affines = RowScales(grid, fits, (level,), FULL, columns)
         part = TensorPart("table", (cuts[-1], columns), start, stop)
-        affines: Any = (affine,)  # any sequence does
-        parts.append(ResidentPart(part, codes, (level,), affines, Grid(scale, np.zeros(rows, np.int8))))
+        parts.append(ResidentPart(part, codes, (level,), affines, grid))
     return parts
 
 
@@ -46,17 +49,17 @@ def whole(parts: list[ResidentPart]) -> torch.Tensor:
 
 @settings(max_examples=150, deadline=None)
 @given(
-    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4),
-    columns=st.integers(1, 13),
-    levels=st.lists(st.sampled_from(LEVELS), min_size=4, max_size=4),
-    packed=st.booleans(),
-    data=st.data(),
+    st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    st.integers(1, 13),
+    st.lists(st.sampled_from(LEVELS), min_size=4, max_size=4),
+    st.sampled_from(FORMS),
+    st.data(),
 )
 def test_rows_are_those_of_the_whole_table(
-    *, sizes: list[int], columns: int, levels: list[int], packed: bool, data: st.DataObject
+    sizes: list[int], columns: int, levels: list[int], form: str, data: st.DataObject
 ) -> None:
     cuts = tuple(int(cut) for cut in np.cumsum(sizes))
-    parts = table(cuts, columns, tuple(levels), packed=packed)
+    parts = table(cuts, columns, tuple(levels), packed=form == "packed")
     shape = data.draw(st.sampled_from([(), (1,), (7,), (2, 3), (0,), (2, 0)]))
     count = int(np.prod(shape))
     wanted = data.draw(st.lists(st.integers(0, cuts[-1] - 1), min_size=count, max_size=count))
@@ -68,9 +71,9 @@ def test_rows_are_those_of_the_whole_table(
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("packed", [True, False])
-def test_every_level_gives_every_row(level: int, *, packed: bool) -> None:
-    parts = table((5, 23), 17, (level, level), packed=packed)
+@pytest.mark.parametrize("form", FORMS)
+def test_every_level_gives_every_row(level: int, form: str) -> None:
+    parts = table((5, 23), 17, (level, level), packed=form == "packed")
     indices = torch.arange(23)
     assert torch.equal(look_up(parts, indices), whole(parts))
 
