@@ -83,7 +83,7 @@ def _row(  # noqa: PLR0917
         bytes_read=bytes_read,
         seconds=round(seconds, 6),
         ms_per_mweight=round(seconds * 1e9 / nested.weights, 4),
-        p99_ms_during=round(min(p99_ms(requests) for requests in during if requests), 3),
+        p99_ms_during=round(min((p99_ms(requests) for requests in during if requests), default=0.0), 3),
         p99_ms_quiet=round(min(map(p99_ms, loaded.quiet)), 3),
         separate_bytes_read=loads[levels[1]][0],
         separate_packed_bytes=separate[levels[1]].packed_bytes,

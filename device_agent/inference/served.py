@@ -22,6 +22,7 @@ from device_agent.inference.integer.rules import Choices, KernelRules, NoChoices
 from device_agent.inference.threads import sleep_while_waiting, work_alone
 from device_agent.residency.background import for_each_thread
 from device_agent.residency.block_loader import ReadBlob
+from device_agent.residency.courtesy import REQUESTS
 from device_agent.residency.pager import Pager, PageReport
 
 if TYPE_CHECKING:
@@ -214,7 +215,8 @@ class ServedModel:
         """
         arrays = check_inputs(self._graph, inputs)
         snapshot = self._pager.snapshot
-        outputs = self._runtime.run(snapshot, arrays)
+        with REQUESTS.answering():
+            outputs = self._runtime.run(snapshot, arrays)
         names = [spec.name for spec in self.outputs]
         return Answer(dict(zip(names, outputs, strict=True)), snapshot.level)
 

@@ -14,13 +14,20 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Final, TypeVar
 
+from device_agent.residency.courtesy import REQUESTS
+
 _Result = TypeVar("_Result")
 _NICE: Final = 10  # a tenth of a core's time where all others want it, so that paging comes to an end too
 
 
 def in_background(work: Callable[[], _Result]) -> _Result:
     """What the work returns, done in the paging thread; waits for it, and for what others do there before."""
-    return _PAGING.submit(work).result()
+
+    def begun() -> _Result:
+        REQUESTS.begin()
+        return work()
+
+    return _PAGING.submit(begun).result()
 
 
 def _come_last() -> None:

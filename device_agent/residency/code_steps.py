@@ -17,6 +17,7 @@ from common.errors import IntegrityError
 from common.nesting import Step
 from device_agent.residency.bit_planes import PackedCodes, PlaneWriter, shared_planes, shift_up
 from device_agent.residency.codes import CHUNK, ByteCodes, Codes
+from device_agent.residency.courtesy import REQUESTS
 from device_agent.residency.shard_values import Values
 
 
@@ -110,6 +111,7 @@ def signed_chunks(codes: Codes) -> Iterator[NDArray[np.int8]]:
         some = scratch[: codes.count - start]
         source.read_into(start, some)
         yield np.subtract(some, 1 << (codes.level - 1), out=some).view(np.int8)
+        REQUESTS.give_way()
 
 
 class _Moved:
@@ -139,6 +141,7 @@ class _Moved:
             yield start, some
             if self._planes:
                 self._planes.write(start, some)
+            REQUESTS.give_way()
 
     def codes(self) -> Codes:
         """All of them, at their new level."""

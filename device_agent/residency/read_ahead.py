@@ -11,6 +11,7 @@ from typing import Final, Self
 from common.manifest import Block
 from device_agent.residency.background import READING
 from device_agent.residency.block_loader import OpenBlob, Opened
+from device_agent.residency.courtesy import REQUESTS
 
 _AHEAD: Final = 4  # blobs; they are mapped files, not copies
 
@@ -40,6 +41,12 @@ class ReadAhead:
             future.cancel()
         wait(futures)
 
+    def _open(self, block: Block, index: int) -> Opened:
+        REQUESTS.begin()
+        opened = self._opened(block, index)
+        REQUESTS.give_way()
+        return opened
+
     def __call__(self, block: Block, index: int) -> Opened:
         """The next blob, opened.
 
@@ -47,7 +54,7 @@ class ReadAhead:
             IntegrityError: It is not what the manifest says.
         """
         self._begun.extend(
-            ((item, at), READING.submit(self._opened, item, at))
+            ((item, at), READING.submit(self._open, item, at))
             for item, at in islice(self._left, _AHEAD - len(self._begun))
         )
         (expected, at), opened = self._begun.popleft()

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from common.manifest import TensorPart
 from device_agent.residency.codes import ByteCodes, Codes
 from device_agent.residency.groups import block_groups
 from device_agent.residency.pager import Pager
 from device_agent.residency.resident import ResidentBlock, Snapshot
-from tests.support.blocks import small_version
+from tests.support.blocks import random_version, small_version
 from tests.support.residency import assert_weights, forms_of, state_of
 
 NAMES = ("a", "b", "c")
@@ -109,6 +110,16 @@ def test_a_byte_a_weight_is_what_bytes_take() -> None:
     packed = Pager(version.manifest, version.read, (4, 4, 4, 4)).snapshot
     held = Pager(version.manifest, version.read, (4, 4, 4, 4), unpacked=NAMES).snapshot
     assert held.size_bytes - packed.size_bytes == 8 * 27 // 2 + (7 * 5) // 2 + 4 * 11 // 2 + (5 * 11) // 2
+
+
+@pytest.mark.parametrize("level", [4, 6, 8])
+@pytest.mark.parametrize("unpacked", [(), ("words",)])
+def test_what_is_beside_the_codes_takes_a_twentieth_at_most(level: int, unpacked: tuple[str, ...]) -> None:
+    # As short as rows of real models are: 384 weights, an embedding of MiniLM's.
+    version = random_version((4, 6, 8), [([TensorPart("words", (2000, 384), 0, 2000)], {})])
+    held = Pager(version.manifest, version.read, (level,), unpacked=unpacked).snapshot
+    bits = 8 if unpacked else level
+    assert 2000 * 384 * bits / 8 < held.size_bytes <= 2000 * 384 * bits / 8 * 1.05
 
 
 def test_an_executor_sees_each_unit_once_and_only_what_is_loaded() -> None:
