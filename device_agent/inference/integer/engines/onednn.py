@@ -58,27 +58,38 @@ class OneDnn:
 
     def run(self, source: EightBit, what: Calculation, added: EightBit | None) -> torch.Tensor:
         """See the port."""
-        output = what.output
-        scale, zero = (output.scale, output.zero_point - LEAST_CODE) if output else (1.0, 0)
-        dtype = torch.uint8 if output else torch.float32
-        attribute = "relu" if what.rectified else "none"
-        common = (
-            source.codes,
-            source.scale,
-            source.zero,
-            what.weight,
-            what.scale,
-            self._no_zeros(len(what.scale)),
-        )
-        geometry = (*_axes(what.geometry), what.geometry.groups, scale, zero, dtype)
+        fixed = what.fixed
+        if fixed is None:
+            fixed = what.fixed = self._fixed(what)
+        before, geometry, attribute = fixed
         result: torch.Tensor
         if added is None:
-            result = self._run(*common, what.bias, *geometry, attribute, [], "")
+            result = self._run(
+                source.codes, source.scale, source.zero, *before, what.bias, *geometry, attribute, [], ""
+            )
         else:
             sum_up: tuple[Any, ...] = (added.scale, added.zero, "sum", 1.0, attribute, [], "")
             accumulated = added.codes.contiguous(memory_format=torch.channels_last)
-            result = self._run_added(*common, accumulated, what.bias, *geometry, *sum_up)
+            result = self._run_added(
+                source.codes,
+                source.scale,
+                source.zero,
+                *before,
+                accumulated,
+                what.bias,
+                *geometry,
+                *sum_up,
+            )
         return result
+
+    def _fixed(self, what: Calculation) -> tuple[tuple[Any, ...], tuple[Any, ...], str]:
+        """Arguments that are the same for every input: weights, then geometry and output, then activation."""
+        output = what.output
+        scale, zero = (output.scale, output.zero_point - LEAST_CODE) if output else (1.0, 0)
+        dtype = torch.uint8 if output else torch.float32
+        geometry = (*_axes(what.geometry), what.geometry.groups, scale, zero, dtype)
+        weights = (what.weight, what.scale, self._no_zeros(len(what.scale)))
+        return weights, geometry, "relu" if what.rectified else "none"
 
     def _no_zeros(self, rows: int) -> torch.Tensor:
         zeros = self._zeros.get(rows)

@@ -66,7 +66,7 @@ with warnings.catch_warnings():
     _quantize(torch.zeros(1), 1.0, 0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Calculation:
     """A layer at work, but for its input.
 
@@ -77,6 +77,7 @@ class Calculation:
         geometry: Of the convolution.
         output: Grid of the result; None for float32.
         rectified: Whether numbers below 0 become 0.
+        fixed: What an engine keeps of all that for its next call; its own.
     """
 
     weight: Any
@@ -85,6 +86,7 @@ class Calculation:
     geometry: Geometry
     output: Grid | None
     rectified: bool
+    fixed: Any = None
 
 
 class Engine(Protocol):
