@@ -124,12 +124,13 @@ class Kernels:
         self._chosen = faster_ones
         self.executor.ready = frozenset(name for name, is_faster in faster_ones.items() if is_faster)
 
-    def _wanted(self) -> Iterator[str]:
-        """The most worthwhile first: where most is multiplied for each byte, which is early in most nets."""
+    def _wanted(self) -> Iterator[tuple[str, int]]:
+        """Tensors with their bytes for a weight, the most worthwhile first: kernels, in the graph's order."""
         ready = self.executor.ready if self._chosen is not None else frozenset(self.plan.weights)
-        yield from (name for name in self.plan.weights if name in ready)
-        yield from (name for name in self.plan.weights if name not in ready)
-        yield from self._others
+        of_kernels = self.engine.bytes_per_weight if self.engine else 1
+        yield from ((name, of_kernels) for name in self.plan.weights if name in ready)
+        yield from ((name, 1) for name in self.plan.weights if name not in ready)
+        yield from ((name, 1) for name in self._others)
 
     def _key(self) -> str:
         """Names what the measurement depends on; 64 hex digits."""

@@ -52,6 +52,11 @@ class OneDnn:
         values: torch.Tensor = weight.to_dense()
         return values.contiguous()
 
+    @property
+    def bytes_per_weight(self) -> int:
+        """One: there is no other copy."""
+        return 1
+
     def packed_bytes(self, weight: Any) -> int:
         """One byte a weight; oneDNN fills rows up to its own multiples, which cannot be seen from here."""
         return int(weight.numel())

@@ -133,11 +133,16 @@ class Packed:
         held = weight.held
         return self._values(held) if isinstance(held, _Form) else held
 
+    @property
+    def bytes_per_weight(self) -> int:
+        """See the port."""
+        return self._bytes_per_weight
+
     def packed_bytes(self, weight: PackedWeight) -> int:
         """From the first run on, without what kernels fill rows up with."""
         held = weight.held
         kept_bytes = held.kept.nbytes if isinstance(held, _Form) else 0
-        return weight.count * self._bytes_a_weight + kept_bytes
+        return weight.count * self._bytes_per_weight + kept_bytes
 
     def run(self, source: EightBit, what: Calculation, added: EightBit | None) -> torch.Tensor:
         """See the port."""
@@ -150,7 +155,7 @@ class Packed:
         return _summed(bare, added, what.output)
 
     @property
-    def _bytes_a_weight(self) -> int:
+    def _bytes_per_weight(self) -> int:
         return _QNNPACK_BYTES if self._library == "qnnpack" else 1
 
     def _form(self, what: Calculation, source_scale: float) -> _Form:

@@ -122,6 +122,10 @@ class Engine(Protocol):
     def unpack(self, weight: Any) -> torch.Tensor:
         """The values again: int8, contiguous."""
 
+    @property
+    def bytes_per_weight(self) -> int:
+        """Memory that it takes for each weight."""
+
     def packed_bytes(self, weight: Any) -> int:
         """Memory that a packed weight takes, as far as it can be known."""
 
