@@ -81,7 +81,7 @@ def _nearness_bar(errors: Mapping[str, float]) -> Bar:
     """Each level must be nearer to FP32 than the one below: what runs at "8 bits" is no base in disguise.
 
     The board at 6 bits has the blocks that matter most at 8, so from there to the top it is not far; and
-    where memory allows a board multiplies in integers, whose 8-bit activations cost some percent at any level.
+    where memory allows a board multiplies in integers, whose activations cost some percent at any level.
     """
     ordered = low, middle, high = [errors[level] for level in ("4", "6", "8")]
     falls = max(middle, high) < min(low / 2, _ACTIVATIONS)
