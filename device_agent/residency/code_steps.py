@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from common.errors import IntegrityError
 from common.nesting import Step
-from device_agent.residency.bit_planes import PackedCodes, PlaneWriter, shared_planes, shift_up
+from device_agent.residency.bit_planes import BYTE_BITS, PackedCodes, PlaneWriter, shared_planes, shift_up
 from device_agent.residency.codes import CHUNK, ByteCodes, Codes
 from device_agent.residency.courtesy import REQUESTS
+from device_agent.residency.room import lasting_bytes
 from device_agent.residency.shard_values import Values
 
 
@@ -36,7 +37,7 @@ def lift_codes(
     """
     level, plain = shards[-1][0].high, not any(step.carry_bits for step, _ in shards)
     high = _high_planes(codes, level) if plain and not unpacked else ()
-    lifted = _Moved(codes, level, PlaneWriter(level, codes.count, high) if not unpacked else None)
+    lifted = _Moved(codes, level, unpacked=unpacked, high=high)
     carries = [PlaneWriter(step.carry_bits, codes.count) if step.carry_bits else None for step, _ in shards]
     for start, some in lifted.chunks():
         for (step, values), carry in zip(shards, carries, strict=True):
@@ -71,7 +72,7 @@ def lower_codes(
         shared = shared_planes(level, codes.level)
         if shared:
             return PackedCodes(level, codes.count, codes.planes[:shared])
-    lowered = _Moved(codes, level, PlaneWriter(level, codes.count) if not unpacked else None)
+    lowered = _Moved(codes, level, unpacked=unpacked)
     steps = steps_down(codes.level, carries, levels, level)
     for start, some in lowered.chunks():
         for step_bits, carry in steps:
@@ -120,22 +121,30 @@ class _Moved:
     Args:
         codes: Where they come from.
         level: Where they go.
-        planes: What takes them there; None where they shall take a byte each.
+        unpacked: Whether they shall take a byte each there.
+        high: Their first planes there, where those are there already.
     """
 
-    def __init__(self, codes: Codes, level: int, planes: PlaneWriter | None) -> None:
+    def __init__(
+        self, codes: Codes, level: int, *, unpacked: bool, high: Sequence[NDArray[np.uint8]] = ()
+    ) -> None:
         self._source = _readable(codes)
-        self._level = level
-        self._planes = planes
-        if planes is None and isinstance(self._source, ByteCodes) and self._source is not codes:
+        self._level, self._unpacked = level, unpacked
+        self._planes: PlaneWriter | None = None
+        if unpacked and isinstance(self._source, ByteCodes) and self._source is not codes:
             self._room = self._source.values  # an executor's form came as an array of our own
+        elif unpacked:
+            self._room = np.empty(codes.count, np.uint8)
+        elif level == BYTE_BITS:
+            self._room = lasting_bytes(codes.count)  # their only plane
         else:
-            self._room = np.empty(codes.count if planes is None else min(CHUNK, codes.count), np.uint8)
+            self._room = np.empty(min(CHUNK, codes.count), np.uint8)
+            self._planes = PlaneWriter(level, codes.count, high)
 
     def chunks(self) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         """Where each chunk starts, and its codes as they were; what the caller makes of them is kept."""
         for start in range(0, self._source.count, CHUNK):
-            place = start if self._planes is None else 0
+            place = 0 if self._planes else start
             some = self._room[place : place + min(CHUNK, self._source.count - start)]
             self._source.read_into(start, some)
             yield start, some
@@ -145,7 +154,11 @@ class _Moved:
 
     def codes(self) -> Codes:
         """All of them, at their new level."""
-        return self._planes.codes() if self._planes else ByteCodes(self._level, self._room)
+        if self._planes:
+            return self._planes.codes()
+        if self._unpacked:
+            return ByteCodes(self._level, self._room)
+        return PackedCodes(self._level, self._room.size, (self._room,))
 
 
 def _readable(codes: Codes) -> PackedCodes | ByteCodes:

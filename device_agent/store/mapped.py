@@ -28,9 +28,15 @@ def map_file(path: Path) -> memoryview:
         size_bytes = os.fstat(handle).st_size
         _read_through(handle, size_bytes)
         # An empty file cannot be mapped.
-        return memoryview(mmap.mmap(handle, size_bytes, access=mmap.ACCESS_READ) if size_bytes else b"")
+        return memoryview(_mapped(handle, size_bytes) if size_bytes else b"")
     finally:
         os.close(handle)
+
+
+def _mapped(handle: int, size_bytes: int) -> mmap.mmap:
+    """The bytes; on Linux all pages are there at once, which the cache makes quick, and one by one is not."""
+    populate = getattr(mmap, "MAP_POPULATE", 0)
+    return mmap.mmap(handle, size_bytes, flags=mmap.MAP_SHARED | populate, prot=mmap.PROT_READ)
 
 
 def _read_through(handle: int, size_bytes: int) -> None:
