@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-BENCHMARKS := quantize wire update delivery switch
+BENCHMARKS := quantize wire update delivery residency switch inference
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
@@ -12,11 +12,13 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 help: ## Show this list
 	@awk -F':.*## ' '/^[a-z0-9]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(READY): pyproject.toml constraints.txt tests/support/moto.txt
+$(READY): pyproject.toml constraints.txt tests/support/moto.txt tests/support/triton.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --disable-pip-version-check -q -c constraints.txt -e '.[dev]'
 	$(PYTHON) -m venv $(VENV)/moto
 	$(VENV)/moto/bin/pip install --disable-pip-version-check -q -r tests/support/moto.txt
+	$(PYTHON) -m venv $(VENV)/triton
+	$(VENV)/triton/bin/pip install --disable-pip-version-check -q -r tests/support/triton.txt
 	@touch $@
 
 demo: $(READY) ## Run the main job: push, deliver, run, upgrade, evict, update, roll back (build/demo/)

@@ -1,4 +1,4 @@
-"""``nestfleet-agent run | status``."""
+"""``nestfleet-agent run | status | trace | replay``."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from pathlib import Path
 
 from common.errors import Error
 from device_agent.app import run_agent
+from device_agent.replay_command import add_replay, run_replay
 from device_agent.settings import NAMES, Settings, add_flags, load_settings
 from device_agent.status_command import format_status, read_status
+from device_agent.trace_command import add_trace, run_trace
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,10 +26,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         flags = {name: getattr(said, name) for name in NAMES}
         settings = load_settings(os.environ, flags, said.config)
-        if said.command == "run":
-            _run(settings)
-        else:
-            _show(settings, as_json=said.json)
+        match said.command:
+            case "run":
+                _run(settings)
+            case "trace":
+                run_trace(settings, said)
+            case "replay":
+                run_replay(settings, said)
+            case _:
+                _show(settings, as_json=said.json)
     except Error as error:
         sys.stderr.write(f"nestfleet-agent: {error}\n")
         sys.exit(1)
@@ -63,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("run", parents=[shared], help="enrol, fetch, serve")
     status = commands.add_parser("status", parents=[shared], help="say what the agent on this store does")
     status.add_argument("--json", action="store_true", help="print JSON")
+    add_trace(commands.add_parser("trace", parents=[shared], help="show or record what the sensors say"))
+    add_replay(commands.add_parser("replay", parents=[shared], help="play a recorded day in seconds"))
     return parser
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,12 +19,16 @@ from device_agent.link.control import ControlLink, Listener
 from device_agent.link.enrolment import Enrolment
 from device_agent.link.server import ServerLink
 from device_agent.link.socket_meter import NoSockets, SocketMeter
-from device_agent.residency.sensors import MemorySensor, derive_budget_bytes
+from device_agent.residency.board_limits import BoardLimits
+from device_agent.residency.configured import residency_rules
+from device_agent.sensors.guarded import Sensors
 from device_agent.settings import Settings
-from device_agent.store.records import Broker
+from device_agent.store.records import Broker, Goal
 from device_agent.store.store import Store
 from device_agent.update.budget import Budget
 from device_agent.update.delta_fetcher import DeltaFetcher
+from device_agent.update.demand import Demand
+from device_agent.update.demand_watch import DemandWatch
 from device_agent.update.fetcher import Fetcher
 from device_agent.update.gate import TransferGate
 from device_agent.update.keeper import Keeper
@@ -48,23 +53,25 @@ class Outside:
         server: Bytes and enrolment.
         control: Goals and reports.
         load: Brings a version into memory.
-        memory: What the board has.
+        sensors: What the board says.
         clock: Time.
         backoff: Makes the waits between two tries.
         started_unix_ms: When the process began.
         session_id: Random per process.
         meter: Counts what crosses the sockets.
+        warm_up: Brings what runs versions into memory; called once there is something to run.
     """
 
     server: ServerLink
     control: ControlLink
     load: Load
-    memory: MemorySensor
+    sensors: Sensors
     clock: Clock
     backoff: Callable[[], Backoff]
     started_unix_ms: int
     session_id: str
     meter: SocketMeter = field(default_factory=NoSockets)
+    warm_up: Callable[[], object] = lambda: None
 
 
 class Agent:
@@ -87,6 +94,8 @@ class Agent:
         self._refused: ConflictError | None = None
         self._over = asyncio.Event()
         self._first_inference_seconds = 0.0
+        self._start_seconds = 0.0
+        self._warm = False
         self.inference_url = ""
         self._metering = Metering(outside.meter, store, outside.clock, at_rest=self._at_rest)
         self._reporter = Reporter(
@@ -100,6 +109,13 @@ class Agent:
         self._progress = Progress(self._reporter.changed)
         self.keeper = Keeper(outside.load, store.blobs.read, self._switched)
         self._budget = self._make_budget()
+        self._demand = Demand()
+        self._demand_watch = DemandWatch(
+            self._demand,
+            outside.clock,
+            present=lambda: self.keeper.running,
+            on_change=self.look_again,
+        )
         self._gate = self._make_gate()
         self._pacer = Pacer(self._gate.limits.bandwidth_bytes_per_second, check=self._gate.received)
         self._updater = self._make_updater()
@@ -117,16 +133,17 @@ class Agent:
         Raises:
             ConflictError: Another device has this id, and there is nothing here to go on with.
         """
+        if any(slot.goal or slot.active for slot in self._store.state.record.slots):
+            self._warm_up()
         await Startup(self._store, self.keeper, self._budget, self._progress).run()
-        inbox = Inbox(
-            self._store.state.record.device_id, on_goal=self._updater.take_goal, on_limits=self._limit
-        )
+        inbox = Inbox(self._store.state.record.device_id, on_goals=self._take_goals, on_limits=self._limit)
         listener = Listener(inbox.take, self._where, self._enrolment.ask)
         works: list[Coroutine[Any, Any, None]] = [
             self._updater.run(),
             self._reporter.run(),
             self._metering.run(),
             self._budget.watch(),
+            self._demand_watch.watch(),
             self._gate.watch(),
             self._outside.control.run(listener),
             self._enrolment.run(),
@@ -142,6 +159,15 @@ class Agent:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._metering.look()
+
+    def answers_at(self, inference_url: str) -> None:
+        """The endpoint answers from now on."""
+        self.inference_url = inference_url
+        self._start_seconds = self._since_start_seconds()
+
+    def answered(self, model: str) -> None:
+        """A request to a model has its answer: memory follows what is asked for."""
+        self._demand_watch.answered(model)
 
     def look_again(self) -> None:
         """Something outside may have changed: try at once what waits for a later try."""
@@ -171,16 +197,24 @@ class Agent:
         tree = to_tree(self.status(), self._store.ledger.totals(), broker_connected=connected)
         return {
             **tree,
+            "start_seconds": self._start_seconds,
+            "runtime_loaded": "torch" in sys.modules,
+            "rss_bytes": self._budget.process_bytes,
             "overhead_measured": self._metering.measured,
             "whole_instead_of_delta": self._deltas.fallbacks,
+            "board": self._budget.tree(),
+            "demand": dict(self._demand.shares),
         }
 
     def _make_budget(self) -> Budget:
         settings = self._settings
         budget = Budget(
             fixed_bytes=settings.memory_budget_bytes,
-            board_bytes=lambda: derive_budget_bytes(
-                self._outside.memory.limit_bytes(), settings.reserve_bytes
+            board=BoardLimits(
+                self._outside.sensors,
+                self._outside.clock,
+                residency_rules(settings),
+                loaded=lambda: list(self.keeper.served.values()),
             ),
             file=settings.budget_file,
             on_change=self._budget_changed,
@@ -225,6 +259,7 @@ class Agent:
             keeper=self.keeper,
             fetcher=self._deltas,
             budget=self._budget,
+            demand=self._demand,
             gate=self._gate,
             progress=self._progress,
             backoff=self._outside.backoff(),
@@ -248,10 +283,24 @@ class Agent:
         self._metering.glance()
         self._reporter.changed()
 
+    def _since_start_seconds(self) -> float:
+        since_ms = self._outside.clock.unix_ms() - self._outside.started_unix_ms
+        return max(since_ms, 1) / 1000
+
+    def _take_goals(self, goals: tuple[Goal, ...]) -> None:
+        if goals:
+            self._warm_up()
+        self._updater.take_goals(goals)
+
+    def _warm_up(self) -> None:
+        """Nothing for an agent that has nothing to run: the runtime takes more memory than all else."""
+        if not self._warm:
+            self._warm = True
+            self._outside.warm_up()
+
     def _switched(self) -> None:
         if not self._first_inference_seconds:
-            since_ms = self._outside.clock.unix_ms() - self._outside.started_unix_ms
-            self._first_inference_seconds = max(since_ms, 1) / 1000
+            self._first_inference_seconds = self._since_start_seconds()
         self._reporter.changed()
 
     def _budget_changed(self) -> None:
@@ -277,7 +326,7 @@ class Agent:
     def _on_refused(self, error: ConflictError) -> None:
         _log.error("%s", error)
         self._refused = error
-        if self.keeper.served is None:
+        if not self.keeper.models():
             self._over.set()
 
     async def _until_over(self) -> None:

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json
-import os
 import secrets
 import signal
-from collections.abc import AsyncGenerator, Generator
+import threading
+from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from typing import Final
 
-import psutil
-
-from common.addresses import parse_host_port
 from common.clock import SystemClock
 from common.files import write_atomically
 from device_agent.agent import Agent, Outside
-from device_agent.inference.http import create_http_app
-from device_agent.inference.http_server import serve_http
+from device_agent.inference.integer.rules import KernelRules
 from device_agent.inference.served import ServedModel
 from device_agent.inference.threads import limit_threads
 from device_agent.inference.warm_up import warm_up
@@ -28,7 +25,11 @@ from device_agent.link.grpc_link import GrpcLink
 from device_agent.link.mqtt_link import MqttLink
 from device_agent.link.socket_meter import open_meter
 from device_agent.link.url_link import UrlLink
-from device_agent.residency.sensors import SystemMemory
+from device_agent.process_start import started_unix_ms
+from device_agent.sensors.board import board_sensors
+from device_agent.serving.endpoint import open_endpoint
+from device_agent.serving.queueing.lanes import QueueRules
+from device_agent.serving.service import Service
 from device_agent.settings import Settings
 from device_agent.store.failures import disk_errors
 from device_agent.store.store import Store
@@ -45,29 +46,34 @@ async def run_agent(settings: Settings) -> None:
         CapacityError: The disk refuses the store.
     """
     limit_threads(settings.threads)
-    store = Store.open(settings.store_dir, settings.device_id)
-    warming = warm_up()
+    store = Store.open(settings.store_dir, settings.device_id, settings.disk_budget_bytes)
+    warming: list[threading.Thread] = []
     try:
         async with GrpcLink(settings.server) as server:
-            await _serve(settings, store, server)
+            await _serve(settings, store, server, lambda: warming.append(warm_up()))
     finally:
         store.close()
-        warming.join()  # an interpreter that ends meanwhile makes the import fail
+        for thread in warming:
+            thread.join()  # an interpreter that ends meanwhile makes the import fail
 
 
-async def _serve(settings: Settings, store: Store, server: GrpcLink) -> None:
+async def _serve(
+    settings: Settings, store: Store, server: GrpcLink, start_warm_up: Callable[[], object]
+) -> None:
     session_id = secrets.token_hex(8)
     device_id = store.state.record.device_id
+    rules = KernelRules(mode=settings.kernels, engine=settings.engine, tolerance=settings.kernel_tolerance)
     outside = Outside(
         server=UrlLink(server) if settings.signed_urls else server,
         control=MqttLink(device_id, session_id, Backoff()),
-        load=ServedModel.load,
-        memory=SystemMemory(),
+        load=functools.partial(ServedModel.load, rules=rules, choices=store.kernel_choices),
+        sensors=board_sensors(settings.store_dir),
         clock=SystemClock(),
         backoff=Backoff,
-        started_unix_ms=int(psutil.Process(os.getpid()).create_time() * 1000),
+        started_unix_ms=started_unix_ms(SystemClock()),
         session_id=session_id,
         meter=open_meter(store.ledger.item_bytes, SystemClock().monotonic_seconds),
+        warm_up=start_warm_up,
     )
     agent = Agent(settings, store, outside)
     with _signals(agent) as stop:
@@ -77,20 +83,33 @@ async def _serve(settings: Settings, store: Store, server: GrpcLink) -> None:
 
 @contextlib.asynccontextmanager
 async def _endpoint(settings: Settings, agent: Agent, device_id: str) -> AsyncGenerator[None, None]:
-    """The HTTP side answers, and files say where."""
-    host, port = parse_host_port(settings.http_listen)
-    http = await serve_http(create_http_app(agent.keeper.models, agent.status_tree), host, port)
-    agent.inference_url = http.url
-    content = json.dumps({"http": http.url, "device_id": device_id}).encode()
-    own = settings.store_dir / ENDPOINT_NAME
-    try:
-        _announce(own, content)
-        if settings.ready_file is not None:
-            _announce(settings.ready_file, content)
-        yield
-    finally:
-        own.unlink(missing_ok=True)
-        await http.close()
+    """Applications are answered, and files say where."""
+    rules = QueueRules(
+        length=settings.queue_length,
+        batch_rows=settings.batch_rows,
+        window_seconds=settings.batch_window_ms / 1000,
+        longest_seconds=settings.queue_seconds,
+    )
+    service = Service(
+        agent.keeper.models,
+        agent.status_tree,
+        rules,
+        request_memory_bytes=settings.request_memory_bytes,
+        on_answered=agent.answered,
+    )
+    grpc_listen = "" if settings.grpc_listen == "off" else settings.grpc_listen
+    async with open_endpoint(service, http_listen=settings.http_listen, grpc_listen=grpc_listen) as endpoint:
+        agent.answers_at(endpoint.http_url)
+        where = {"http": endpoint.http_url, "grpc": endpoint.grpc_address, "device_id": device_id}
+        content = json.dumps(where).encode()
+        own = settings.store_dir / ENDPOINT_NAME
+        try:
+            _announce(own, content)
+            if settings.ready_file is not None:
+                _announce(settings.ready_file, content)
+            yield
+        finally:
+            own.unlink(missing_ok=True)
 
 
 async def _until(stop: asyncio.Event, agent: Agent) -> None:

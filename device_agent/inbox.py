@@ -8,7 +8,7 @@ from collections.abc import Callable
 from common.errors import InvalidInputError
 from common.topics import Topic
 from common.transfer_limits import TransferLimits
-from device_agent.link.messages import read_goal, read_limits
+from device_agent.link.messages import read_goals, read_limits
 from device_agent.store.records import Goal
 
 _log = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ class Inbox:
 
     Args:
         device_id: Of this device.
-        on_goal: Takes a goal, or None when nothing is assigned.
+        on_goals: Takes what is wanted, one goal of each model; empty when nothing is assigned.
         on_limits: Takes the operator's memory budget in bytes, 0 for none, and limits of transfer.
     """
 
@@ -27,11 +27,11 @@ class Inbox:
         self,
         device_id: str,
         *,
-        on_goal: Callable[[Goal | None], None],
+        on_goals: Callable[[tuple[Goal, ...]], None],
         on_limits: Callable[[int, TransferLimits], None],
     ) -> None:
         self._device_id = device_id
-        self._on_goal = on_goal
+        self._on_goals = on_goals
         self._on_limits = on_limits
         self._limits_generation = 0
 
@@ -39,7 +39,7 @@ class Inbox:
         """The message has reached whom it concerns."""
         try:
             if topic is Topic.ASSIGNMENT:
-                self._on_goal(read_goal(payload, self._device_id))
+                self._on_goals(read_goals(payload, self._device_id))
             elif topic is Topic.LIMITS:
                 self._take_limits(payload)
         except InvalidInputError as error:

@@ -12,12 +12,15 @@ from typing import Any, Final
 from common.byte_sizes import format_bytes
 from common.errors import NotFoundError
 from device_agent.app import ENDPOINT_NAME
-from device_agent.store.records import Release
+from device_agent.store.records import Slot
 from device_agent.store.state_file import read_record
 from device_agent.store.store import STATE_NAME
+from device_agent.update.model_status import fault_tree, release_tree
+from device_agent.update.progress import Fault
 
 _ANSWER_SECONDS: Final = 5.0
 _MAX_BYTES: Final = 1024 * 1024
+_NOTHING: Final = {"assigned": None, "proven": None, "level": 0, "resident_bytes": 0, "fault": None}
 
 
 def read_status(store_dir: Path) -> dict[str, Any]:
@@ -40,12 +43,13 @@ def read_status(store_dir: Path) -> dict[str, Any]:
 def format_status(tree: Mapping[str, Any]) -> str:
     """The status for people, one fact a line."""
     lines = [f"device     {tree['device_id']}", f"running    {'yes' if tree['running'] else 'no'}"]
-    lines += [f"{name:<10} {_version(tree[name])}" for name in ("assigned", "proven")]
+    models = tree["models"] or [_NOTHING]
     if tree["running"]:
+        lines += [line for model in models for line in _model_lines(model)]
+        resident_bytes = sum(model["resident_bytes"] for model in models)
         lines += [
             f"phase      {tree['phase']}",
-            f"level      {tree['level'] or '-'}",
-            f"memory     {_of(tree, 'resident_bytes', 'memory_budget_bytes')}",
+            f"memory     {format_bytes(resident_bytes)} of {format_bytes(tree['memory_budget_bytes'])}",
             f"disk       {format_bytes(tree['disk_bytes'])}",
             f"download   {_of(tree, 'fetch_done_bytes', 'fetch_total_bytes')}",
             f"moved      {format_bytes(sum(tree['ledger'].values()))}",
@@ -53,30 +57,44 @@ def format_status(tree: Mapping[str, Any]) -> str:
             f"metered    {'yes' if tree['metered'] else 'no'}",
             f"broker     {'connected' if tree['broker_connected'] else 'away'}",
             f"inference  {tree['inference_url']}",
+            f"process    {format_bytes(tree['rss_bytes'])}, answered after {tree['start_seconds']:.2f} s",
         ]
+    else:
+        lines += [line for model in models for line in _version_lines(model)]
     if tree.get("hold"):
         lines.append(f"held back  {tree['hold']['limit']}: {tree['hold']['detail']}")
-    if tree["fault"]:
-        lines.append(f"fault      {tree['fault']['code']}: {tree['fault']['detail']}")
+    lines += [f"board      {reason}" for reason in tree.get("board", {}).get("why", [])]
+    faults = [model["fault"] for model in models if model["fault"]]
+    lines += [f"fault      {_version(fault)}: {fault['code']}: {fault['detail']}" for fault in faults]
     return "\n".join(lines) + "\n"
+
+
+def _model_lines(model: Mapping[str, Any]) -> list[str]:
+    return [*_version_lines(model), f"level      {model['level'] or '-'}"]
+
+
+def _version_lines(model: Mapping[str, Any]) -> list[str]:
+    return [f"{name:<10} {_version(model[name])}" for name in ("assigned", "proven")]
 
 
 def _from_store(store_dir: Path) -> dict[str, Any]:
     record = read_record(store_dir / STATE_NAME)
-    failure = record.failure
+    models = [_model(slot) for slot in record.slots if slot.goal or not record.goals]
     return {
         "running": False,
         "device_id": record.device_id,
-        "assigned": _tree(record.goal.release if record.goal else None),
-        "proven": _tree(record.active.release if record.active else None),
-        "fault": {"code": failure.code, "detail": failure.detail, **(_tree(failure.release) or {})}
-        if failure
-        else None,
+        **(_NOTHING if not models else models[0]),
+        "models": models,
     }
 
 
-def _tree(release: Release | None) -> dict[str, Any] | None:
-    return {"model": release.model, "version": release.version} if release else None
+def _model(slot: Slot) -> dict[str, Any]:
+    failure = slot.failure
+    return {
+        "assigned": release_tree(slot.goal.release if slot.goal else None),
+        "proven": release_tree(slot.active.release if slot.active else None),
+        "fault": fault_tree(Fault(failure.release, failure.code, failure.detail)) if failure else None,
+    }
 
 
 def _month(tree: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ cd "$(dirname "$0")"
 out=${1:-.}
 python=${PYTHON:-python}
 bin=$(dirname "$(command -v "$python")")
-files=(nestfleet/v1/*.proto)
+files=(nestfleet/*/*.proto)
 mapfile -t services < <(grep -l '^service ' "${files[@]}")
 PATH="$bin:$PATH" "$python" -m grpc_tools.protoc -I . --python_out="$out" --mypy_out="quiet:$out" "${files[@]}"
 PATH="$bin:$PATH" "$python" -m grpc_tools.protoc -I . --grpc_python_out="$out" --mypy_grpc_out="quiet:$out" "${services[@]}"

@@ -66,6 +66,7 @@ class Site:
             "SERVER": link.address,
             "STORE_DIR": str(self.folder / "store"),
             "HTTP_LISTEN": "127.0.0.1:0",
+            "GRPC_LISTEN": "off",
             "MEMORY_BUDGET_BYTES": "1GiB",
             "DISK_RESERVE_BYTES": "0",
             "READY_FILE": str(ready_file),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from benchmarks.demo.inference import Endpoint
 from benchmarks.demo.processes import Child, Children
 from common.files import write_atomically
 from common.manifest import Manifest
-from device_agent.residency.policy import total_bytes
+from device_agent.residency.policy import lowest_level, target_levels, total_bytes
+from device_agent.residency.policy.footprint import full_bytes
 
 LEVELS: Final[Mapping[str, int]] = {"sensor": 4, "camera": 6, "gateway": 8}
 LARGEST: Final = "gateway"
@@ -51,6 +53,7 @@ def start_agent(device_id: str, budget_bytes: int, server: str, children: Childr
         "SERVER": server,
         "STORE_DIR": str(RUN / device_id),
         "HTTP_LISTEN": "127.0.0.1:0",
+        "GRPC_LISTEN": "off",
         "BUDGET_FILE": str(_budget_file(device_id)),
         "DOWNLOAD_LIMIT_BYTES_PER_SECOND": str(LINK_BYTES_PER_SECOND),
         "THREADS": "1",
@@ -67,8 +70,17 @@ def board_of(device_id: str, child: Child) -> Board:
 
 
 def memory_needed(manifest: Manifest, level: int) -> int:
-    """Bytes that a version takes in memory with every block at a level."""
-    return total_bytes(manifest, manifest.nearest(level))
+    """The least memory with which a board has no block of a version below a level.
+
+    More than every block at that level takes: blocks that matter go further up before others follow.
+    """
+    enough = range(total_bytes(manifest, manifest.base_levels()), full_bytes(manifest) + 1)
+    least = bisect.bisect_left(enough, level, key=lambda budget_bytes: _lowest_level(manifest, budget_bytes))
+    return enough[least]
+
+
+def _lowest_level(manifest: Manifest, budget_bytes: int) -> int:
+    return lowest_level(manifest, target_levels(manifest, budget_bytes=budget_bytes))
 
 
 def _budget_file(device_id: str) -> Path:

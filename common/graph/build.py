@@ -32,7 +32,7 @@ class StateSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Step:
+class Step:
     """A node, ready to run; references stay in its arguments, torch's own values are filled in."""
 
     node: Node
@@ -50,7 +50,7 @@ class Runner:
         self._graph = graph
         self._states = {state.name: state for state in graph.states}
         self._steps = tuple(
-            _step(node, ends) for node, ends in zip(graph.nodes, lifetimes(graph), strict=True)
+            make_step(node, ends) for node, ends in zip(graph.nodes, lifetimes(graph), strict=True)
         )
 
     def __call__(
@@ -102,7 +102,7 @@ class Run:
 
     def __init__(
         self,
-        steps: Sequence[_Step],
+        steps: Sequence[Step],
         source: StateSource,
         states: Mapping[str, State],
         values: dict[str, Any],
@@ -130,12 +130,12 @@ class Run:
         self._next += 1
         return True
 
-    def _take(self, step: _Step) -> None:
+    def _take(self, step: Step) -> None:
         for name in step.lifetimes.holds:
             self._held[name] = self._state(name)
         args = [self.fill(item) for item in step.args]
         kwargs = {key: self.fill(item) for key, item in step.kwargs.items()}
-        value = self._values[step.node.name] = _call(step, args, kwargs)
+        value = self._values[step.node.name] = call_step(step, args, kwargs)
         if self._watch and isinstance(value, torch.Tensor):
             self._watch(step.node.name, value)
         for name in step.lifetimes.drops:
@@ -155,13 +155,18 @@ class Run:
 
     def _state(self, name: str) -> torch.Tensor:
         held = self._held.get(name)
-        return _load(self._states[name], self._source) if held is None else held
+        return load_state(self._states[name], self._source) if held is None else held
 
 
-def _step(node: Node, ends: Lifetimes) -> _Step:
+def make_step(node: Node, ends: Lifetimes) -> Step:
+    """A node that is ready to run.
+
+    Raises:
+        UnsupportedModelError: The operator is not allowed, or not in this torch.
+    """
     args = tuple(_template(argument) for argument in node.args)
     kwargs = {key: _template(argument) for key, argument in node.kwargs.items()}
-    return _Step(node, resolve(node.op, node.layer), args, kwargs, ends)
+    return Step(node, resolve(node.op, node.layer), args, kwargs, ends)
 
 
 def _template(argument: Argument) -> Any:
@@ -174,7 +179,12 @@ def _template(argument: Argument) -> Any:
             return argument
 
 
-def _load(state: State, source: StateSource) -> torch.Tensor:
+def load_state(state: State, source: StateSource) -> torch.Tensor:
+    """A state in the graph's type.
+
+    Raises:
+        IntegrityError: It has another shape than the graph states.
+    """
     tensor = source.tensor(state.name)
     if tuple(tensor.shape) != state.shape:
         raise IntegrityError(
@@ -185,7 +195,13 @@ def _load(state: State, source: StateSource) -> torch.Tensor:
     return tensor.to(getattr(torch, state.dtype))
 
 
-def _call(step: _Step, args: list[Any], kwargs: dict[str, Any]) -> Any:
+def call_step(step: Step, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """What the operator yields.
+
+    Raises:
+        UnsupportedModelError: It fails; names it and its layer.
+        CapacityError: It finds no memory.
+    """
     try:
         return step.function(*args, **kwargs)
     except (RuntimeError, TypeError, ValueError, LookupError, ArithmeticError, MemoryError) as error:

@@ -1,1 +1,1 @@
-"""Inference: the loaded version answers, over the Open Inference Protocol."""
+"""Inference: a version in memory that answers."""

@@ -1,4 +1,4 @@
-"""What serves requests, as the HTTP side sees it."""
+"""What serves requests, as those see it that bring them."""
 
 from __future__ import annotations
 
@@ -56,6 +56,14 @@ class AnsweringModel(Protocol):
     @property
     def outputs(self) -> Sequence[TensorSpec]:
         """What it gives."""
+
+    @property
+    def level(self) -> int:
+        """Lowest level of any block at the moment, in bits."""
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory that its weights take."""
 
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Answer:
         """The answer to some inputs.

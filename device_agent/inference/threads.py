@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 
 def sleep_while_waiting() -> None:
@@ -27,3 +30,28 @@ def limit_threads(count: int) -> None:
     os.environ["OMP_NUM_THREADS"] = str(count)
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(count)
+
+
+def work_alone() -> None:
+    """Have what torch computes in the calling thread start no others, where its OpenMP can be found.
+
+    A thread that pages comes last on every core; helpers that it waited for would come last as well.
+    ``torch.set_num_threads`` would count for threads to come too.
+    """
+    set_num_threads = _openmp()
+    if set_num_threads is not None:
+        set_num_threads(1)
+
+
+def _openmp() -> Callable[[int], object] | None:
+    torch = sys.modules.get("torch")
+    if torch is None or torch.__file__ is None:
+        return None
+    for file in sorted(Path(torch.__file__).parent.glob("lib/libgomp*.so*")):
+        try:
+            # It is loaded already, so this is the very library that torch calls.
+            found: Callable[[int], object] = ctypes.CDLL(str(file)).omp_set_num_threads
+        except (OSError, AttributeError):
+            continue
+        return found
+    return None

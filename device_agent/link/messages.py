@@ -7,6 +7,7 @@ from typing import Final
 from google.protobuf.message import DecodeError
 from nestfleet.v1 import control_pb2
 
+from common.assigned_set import MAX_MODELS, check_models
 from common.channel import MAX_MANIFEST_BYTES
 from common.digest import from_wire
 from common.errors import InvalidInputError
@@ -20,29 +21,42 @@ _MAX_VERSION: Final = 0x7FFFFFFF
 _MAX_COUNT: Final = 1 << 62
 
 
-def read_goal(payload: bytes, device_id: str) -> Goal | None:
-    """What the server wants; None when it wants nothing.
+def read_goals(payload: bytes, device_id: str) -> tuple[Goal, ...]:
+    """What the server wants, one goal of each model; empty when it wants nothing.
 
     Raises:
         InvalidInputError: The payload is none of ours, or speaks to another device.
     """
     if not payload:
-        return None
+        return ()
     message = control_pb2.Assignment()
     _parse(message, payload)
     _check_receiver(message.device_id, device_id)
-    check_name(message.ref.model, what="model")
-    if not 1 <= message.ref.version <= _MAX_VERSION or not 1 <= message.generation <= _MAX_COUNT:
-        raise InvalidInputError("The assignment has no usable version or generation.")
-    if not 1 <= message.manifest_size_bytes <= MAX_MANIFEST_BYTES or message.max_level > MAX_LEVEL:
+    if not 1 <= message.generation <= _MAX_COUNT:
+        raise InvalidInputError("The assignment has no usable generation.")
+    if len(message.further) >= MAX_MODELS:
+        raise InvalidInputError(f"The assignment has more than {MAX_MODELS} models.")
+    first = _goal(message, message.generation)
+    goals = (first, *(_goal(wanted, message.generation) for wanted in message.further))
+    check_models([goal.release.model for goal in goals])
+    return goals
+
+
+def _goal(wanted: control_pb2.Assignment | control_pb2.FurtherVersion, generation: int) -> Goal:
+    check_name(wanted.ref.model, what="model")
+    if not 1 <= wanted.ref.version <= _MAX_VERSION:
+        raise InvalidInputError("The assignment has no usable version.")
+    if not 1 <= wanted.manifest_size_bytes <= MAX_MANIFEST_BYTES or wanted.max_level > MAX_LEVEL:
         raise InvalidInputError("The assignment leaves the limits of a manifest's size or of a level.")
-    release = Release(
-        message.ref.model,
-        message.ref.version,
-        from_wire(message.manifest_digest),
-        message.manifest_size_bytes,
+    digest = from_wire(wanted.manifest_digest)
+    release = Release(wanted.ref.model, wanted.ref.version, digest, wanted.manifest_size_bytes)
+    return Goal(
+        generation,
+        release,
+        wanted.max_level,
+        allow_older=wanted.allow_older,
+        issued_unix_ms=min(wanted.issued_unix_ms, _MAX_COUNT),
     )
-    return Goal(message.generation, release, message.max_level, allow_older=message.allow_older)
 
 
 def read_limits(payload: bytes, device_id: str) -> tuple[int, int, TransferLimits]:

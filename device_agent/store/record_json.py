@@ -21,10 +21,12 @@ from device_agent.store.records import (
     Installed,
     MonthCount,
     Release,
+    Slot,
     Traffic,
 )
+from device_agent.store.records_of_one_model import slots_of_one_model
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 _Part = TypeVar("_Part")
 
 
@@ -41,9 +43,12 @@ def decode_record(data: bytes) -> AgentRecord:
     """
     try:
         tree = json.loads(data)
-        if tree["format"] != FORMAT:
-            raise IntegrityError(f"The agent's state has the unknown format {tree['format']!r:.40}.")
-        return _record(tree)
+        match tree["format"]:
+            case 1:
+                return _record({**tree, "slots": slots_of_one_model(tree)})
+            case 2:
+                return _record(tree)
+        raise IntegrityError(f"The agent's state has the unknown format {tree['format']!r:.40}.")
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError, ConfigError) as error:
         raise IntegrityError(f"The agent's state is damaged: {error!r:.200}.") from error
 
@@ -60,17 +65,38 @@ def _record(tree: Mapping[str, Any]) -> AgentRecord:
         enrolment_key=key,
         broker=_optional(tree["broker"], _broker),
         seen_generation=_integer(tree["seen_generation"]),
-        goal=_optional(tree["goal"], _goal),
         limit_bytes=_integer(tree["limit_bytes"]),
-        active=_optional(tree["active"], _installed),
-        previous=_optional(tree["previous"], _installed),
+        slots=_slots(tree["slots"]),
         newest_proven={model: _integer(version) for model, version in proven.items()},
-        failure=_optional(tree["failure"], _failure),
-        attempt=_optional(tree["attempt"], _attempt),
         # Releases before these knew neither.
         transfer_limits=_optional(tree.get("transfer_limits"), _transfer_limits) or NO_LIMITS,
         traffic=_optional(tree.get("traffic"), _traffic),
     )
+
+
+def _slots(trees: Any) -> tuple[Slot, ...]:
+    slots = tuple(map(_slot, trees))
+    if len({slot.model for slot in slots}) < len(slots):
+        raise ValueError("slots of one model")
+    return slots
+
+
+def _slot(tree: Any) -> Slot:
+    model = tree["model"]
+    if not is_name(model):
+        raise ValueError("model")
+    slot = Slot(
+        model,
+        goal=_optional(tree["goal"], _goal),
+        active=_optional(tree["active"], _installed),
+        previous=_optional(tree["previous"], _installed),
+        failure=_optional(tree["failure"], _failure),
+        attempt=_optional(tree["attempt"], _attempt),
+    )
+    named = (slot.goal, slot.active, slot.previous, slot.failure)
+    if any(item is not None and item.release.model != model for item in named):
+        raise ValueError("a slot with a version of another model")
+    return slot
 
 
 def _optional(tree: Any, make: Callable[[Any], _Part]) -> _Part | None:
@@ -98,7 +124,14 @@ def _release(tree: Any) -> Release:
 
 def _goal(tree: Any) -> Goal:
     generation, max_level = _integer(tree["generation"]), _integer(tree["max_level"])
-    return Goal(generation, _release(tree["release"]), max_level, allow_older=tree["allow_older"] is True)
+    return Goal(
+        generation,
+        _release(tree["release"]),
+        max_level,
+        allow_older=tree["allow_older"] is True,
+        # Records of one model have none.
+        issued_unix_ms=_integer(tree.get("issued_unix_ms", 0)),
+    )
 
 
 def _installed(tree: Any) -> Installed:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from common.transfer_limits import NO_LIMITS, TransferLimits
 
@@ -29,19 +29,25 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What the server wants.
+    """What the server wants of one model.
 
     Attributes:
-        generation: Rises with every change of the goal.
+        generation: Of the assignment that says so; it rises with every change of any model's goal.
         release: The version to run.
         max_level: Highest level to take; 0 for no limit.
         allow_older: Whether going back behind a proven version is wanted.
+        issued_unix_ms: When the operator stated it, by the server's clock; 0 where nobody says.
     """
 
     generation: int
     release: Release
     max_level: int = 0
     allow_older: bool = False
+    issued_unix_ms: int = 0
+
+    def restates(self, other: Goal) -> bool:
+        """Whether the operator said nothing new: only other models' goals changed since."""
+        return self.issued_unix_ms > 0 and replace(self, generation=other.generation) == other
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +60,7 @@ class Installed:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A goal that cannot be had; it is not tried again until the server states another.
+    """A goal that cannot be had; it is not tried again until the server states it anew, or another.
 
     Attributes:
         generation: The goal's.
@@ -80,6 +86,43 @@ class Attempt:
 
     what: str
     count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One model on this device.
+
+    Attributes:
+        model: Its name.
+        goal: What is wanted of it; None where it is not wanted any more.
+        active: What of it runs, or ran last.
+        previous: What ran before, kept on disk to return to.
+        failure: Why the goal is not running; None otherwise.
+        attempt: Set while a version of it is loaded and proven.
+    """
+
+    model: str
+    goal: Goal | None = None
+    active: Installed | None = None
+    previous: Installed | None = None
+    failure: Failure | None = None
+    attempt: Attempt | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether this very goal failed before."""
+        goal, failure = self.goal, self.failure
+        return (
+            goal is not None
+            and failure is not None
+            and failure.generation == goal.generation
+            and failure.release.manifest_digest == goal.release.manifest_digest
+        )
+
+    @property
+    def installed(self) -> tuple[Installed, ...]:
+        """What of it is on the disk: what runs, and what ran before."""
+        return tuple(item for item in (self.active, self.previous) if item is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,36 +173,34 @@ class AgentRecord:
         enrolment_key: 32 random bytes in hex; proves that it is the same device.
         broker: The last answer to enrolment.
         seen_generation: The highest generation of any goal so far.
-        goal: The newest goal; None when nothing is assigned.
         limit_bytes: Memory budget that the operator set; 0: the device's own setting holds.
         transfer_limits: Limits of transfer that the operator set.
         traffic: Bytes by month; None before the first count.
-        active: What runs, or ran last.
-        previous: What ran before, kept on disk to return to.
+        slots: The models: those that are wanted, in the server's order, then those that were.
         newest_proven: Model to the newest version that ever passed its self-test here.
-        failure: Why the goal is not running; None otherwise.
-        attempt: Set while a version is loaded and proven.
     """
 
     device_id: str
     enrolment_key: str = field(repr=False)
     broker: Broker | None = None
     seen_generation: int = 0
-    goal: Goal | None = None
     limit_bytes: int = 0
-    active: Installed | None = None
-    previous: Installed | None = None
+    slots: tuple[Slot, ...] = ()
     newest_proven: Mapping[str, int] = field(default_factory=dict)
-    failure: Failure | None = None
-    attempt: Attempt | None = None
     transfer_limits: TransferLimits = NO_LIMITS
     traffic: Traffic | None = None
 
-    def failed(self, goal: Goal) -> bool:
-        """Whether this very goal failed before."""
-        failure = self.failure
-        return (
-            failure is not None
-            and failure.generation == goal.generation
-            and failure.release.manifest_digest == goal.release.manifest_digest
-        )
+    @property
+    def goals(self) -> tuple[Goal, ...]:
+        """What the server wants, in its order; empty when nothing is assigned."""
+        return tuple(slot.goal for slot in self.slots if slot.goal is not None)
+
+    def slot(self, model: str) -> Slot:
+        """What is remembered of a model."""
+        return next((slot for slot in self.slots if slot.model == model), Slot(model))
+
+    def with_slot(self, changed: Slot) -> tuple[Slot, ...]:
+        """The slots, one of them changed, or new and last."""
+        known = any(slot.model == changed.model for slot in self.slots)
+        slots = tuple(changed if slot.model == changed.model else slot for slot in self.slots)
+        return slots if known else (*slots, changed)

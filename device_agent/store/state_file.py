@@ -67,6 +67,19 @@ class StateFile:
                 await run_blocking(lambda: self._write(record))
             return record
 
+    async def change_slot(self, model: str, **changes: Any) -> AgentRecord:
+        """As ``change``, of what is remembered of one model.
+
+        Raises:
+            CapacityError: The disk does not take it.
+        """
+        async with self._changing:
+            slots = self.record.with_slot(replace(self.record.slot(model), **changes))
+            record = replace(self.record, slots=slots)
+            if record != self.record:
+                await run_blocking(lambda: self._write(record))
+            return record
+
     def _write(self, record: AgentRecord) -> None:
         with disk_errors():
             write_atomically(self._path, encode_record(record))

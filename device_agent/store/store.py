@@ -8,8 +8,11 @@ from pathlib import Path
 
 from common.errors import IntegrityError
 from common.manifest import BlobRef, Manifest
+from device_agent.residency.policy.disk import Holding, disk_plan
 from device_agent.store.blobs import BlobFolder
 from device_agent.store.failures import disk_errors
+from device_agent.store.kernel_choices import FILE_NAME as KERNEL_CHOICES_NAME
+from device_agent.store.kernel_choices import KernelChoices
 from device_agent.store.ledger import Item, Kind, Ledger
 from device_agent.store.lock import StoreLock
 from device_agent.store.manifests import ManifestFolder
@@ -27,21 +30,30 @@ class Store:
         state: The agent's record.
         blobs: Blobs on disk.
         ledger: What was received.
+        kernel_choices: Which layers are faster on integer kernels.
         waiting: Blobs that no manifest names and tidying up leaves alone: deltas of an update under way.
+        budget_bytes: What blobs and manifests may take; 0 for all that the disk has.
     """
 
-    def __init__(self, lock: StoreLock, state: StateFile, root: Path) -> None:
+    def __init__(self, lock: StoreLock, state: StateFile, root: Path, budget_bytes: int = 0) -> None:
         self._lock = lock
         self.state = state
         self.blobs = BlobFolder(root)
+        self.kernel_choices = KernelChoices(root)
         self.waiting: frozenset[str] = frozenset()
+        self.budget_bytes = budget_bytes
         self._manifests = ManifestFolder(root)
         self.ledger = _open_ledger(root / "ledger.sqlite")
         self._take_stock()
 
     @classmethod
-    def open(cls, root: Path, device_id: str = "") -> Store:
+    def open(cls, root: Path, device_id: str = "", budget_bytes: int = 0) -> Store:
         """The store in a folder, made if need be, and right again whatever ended its last use.
+
+        Args:
+            root: The folder.
+            device_id: Whose it shall be; empty for whoever has it.
+            budget_bytes: What it may take; 0 for all that the disk has.
 
         Raises:
             ConflictError: Another agent has it.
@@ -54,9 +66,10 @@ class Store:
             lock = StoreLock(root / "lock")
         try:
             with disk_errors():
-                for left_over in root.glob(f".{STATE_NAME}.*"):
-                    left_over.unlink()
-            return cls(lock, StateFile.open(root / STATE_NAME, device_id), root)
+                for name in (STATE_NAME, KERNEL_CHOICES_NAME):
+                    for left_over in root.glob(f".{name}.*"):
+                        left_over.unlink()
+            return cls(lock, StateFile.open(root / STATE_NAME, device_id), root, budget_bytes)
         except BaseException:
             lock.release()
             raise
@@ -167,8 +180,35 @@ class Store:
             self._remove(digest)
         return sum(sizes[digest] for digest in surplus)
 
+    def room_bytes(self, reserve_bytes: int) -> int:
+        """What may still come; below 0, what is too much.
+
+        Args:
+            reserve_bytes: Room on the disk that stays free.
+        """
+        room_bytes = self.blobs.free_bytes() - reserve_bytes
+        if self.budget_bytes:
+            room_bytes = min(room_bytes, self.budget_bytes - sum(self.sizes().values()))
+        return room_bytes
+
+    def shed(self, holdings: Sequence[Holding], needed: Collection[str], room_bytes: int) -> int:
+        """Shards that are worth less than what is to come are gone, if that makes room; bytes freed.
+
+        Args:
+            holdings: What runs, what is wanted and the way back.
+            needed: Digests of what is to come; where not all of it finds room, nothing goes.
+            room_bytes: What may still come as things are.
+        """
+        sizes = self.sizes()
+        plan = disk_plan(holdings, sizes, sum(sizes.values()) + room_bytes)
+        if not set(needed) <= set(plan.fetch):
+            return 0
+        for digest in plan.drop:
+            self._remove(digest)
+        return sum(sizes[digest] for digest in plan.drop)
+
     def sizes(self) -> dict[str, int]:
-        """Digest to bytes on disk, of everything but the ledger and the record."""
+        """Digest to bytes on disk, of blobs and manifests."""
         return {**self._manifests.sizes(), **self.blobs.sizes()}
 
     def close(self) -> None:

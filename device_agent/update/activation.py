@@ -3,34 +3,36 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
+from dataclasses import replace
 from typing import Final
 
-from common.errors import Error, IntegrityError, SelfTestError
+from common.errors import CapacityError, Error, IntegrityError, SelfTestError
 from device_agent.blocking import run_blocking
 from device_agent.residency.policy import target_levels, total_bytes
-from device_agent.store.records import AgentRecord, Failure, Installed, Release
+from device_agent.store.records import AgentRecord, Failure, Installed, Release, Slot
 from device_agent.store.store import Store
 from device_agent.update.attempts import attempt
 from device_agent.update.budget import Budget
 from device_agent.update.fetch_plan import base_levels, has_base, reachable_levels
 from device_agent.update.keeper import Keeper
-from device_agent.update.machine import Activate
 from device_agent.update.progress import fault_of
 from device_agent.update.served import Served
+from device_agent.update.steps import Activate
 
 _REPAIRS: Final = 2
 _log = logging.getLogger(__name__)
 
 
 class Activation:
-    """Moves the one pointer that says what runs."""
+    """Moves the pointers that say what runs."""
 
     def __init__(self, store: Store, keeper: Keeper, budget: Budget) -> None:
         self._store = store
         self._keeper = keeper
         self._budget = budget
         self._repairs: dict[str, int] = {}
-        self._on_trial: Release | None = None
+        self._on_trial: dict[str, Release] = {}
 
     async def activate(self, step: Activate) -> None:
         """The version runs, and the record says so; or blobs that have rotted are gone, to be fetched again.
@@ -44,9 +46,9 @@ class Activation:
             CapacityError: Memory or disk do not suffice.
             Error: Anything else.
         """
-        running = self._keeper.running
-        if step.make_room and running is not None:
-            await self._keeper.page(base_levels(running.manifest))
+        for model, levels in step.room:
+            await self._keeper.page(model, levels)
+        await self._make_lean()
         try:
             async with attempt(self._store.state, step.installed.release, "update"):
                 served = await self._keeper.prepare(step.manifest, step.levels)
@@ -57,28 +59,33 @@ class Activation:
                 return
             raise
         await self._commit(step.installed, served)
-        self._on_trial = step.installed.release if step.make_room else None
+        release = step.installed.release
+        self._on_trial.pop(release.model, None)
+        if step.room:
+            self._on_trial[release.model] = release
 
     def settled(self) -> None:
-        """All levels that the version will run at are proven: it is on trial no more."""
-        self._on_trial = None
+        """All levels that the versions will run at are proven: none is on trial any more."""
+        self._on_trial.clear()
 
-    async def go_back(self, error: Error) -> bool:
+    async def go_back(self, model: str, error: Error) -> bool:
         """The previous version runs again, when the one that runs came just now and fails at a higher level.
 
         Returns:
             Whether it does; if not, everything is as before.
         """
         record = self._store.state.record
-        running, previous = self._keeper.running, record.previous
-        if running is None or previous is None or running.installed.release != self._on_trial:
+        running, previous = self._keeper.running[model], record.slot(model).previous
+        if previous is None or running.installed.release != self._on_trial.get(model):
             return False
         manifest = await run_blocking(lambda: self._store.manifest(previous.release))
         if manifest is None or not has_base(manifest, self._store.blobs.has):
             return False
-        await self._keeper.page(base_levels(running.manifest))
-        spare_bytes = self._budget.bytes - total_bytes(running.manifest, base_levels(running.manifest))
-        target = target_levels(manifest, budget_bytes=spare_bytes, max_level=previous.max_level)
+        await self._keeper.page(model, base_levels(running.manifest))
+        await self._make_lean()
+        spare_bytes = self._budget.bytes - self._taken_bytes()
+        max_level = self._budget.cap(previous.max_level)
+        target = target_levels(manifest, budget_bytes=spare_bytes, max_level=max_level)
         try:
             levels = reachable_levels(manifest, target, self._store.blobs.has)
             served = await self._keeper.prepare(manifest, levels)
@@ -87,19 +94,40 @@ class Activation:
             return False
         fault = fault_of(running.installed.release, error)
         failure = Failure(record.seen_generation, fault.release, fault.code, fault.detail)
-        await self._store.state.change(active=previous, previous=None, failure=failure)
+        await self._store.state.change_slot(model, active=previous, previous=None, failure=failure)
         self._keeper.switch(previous, served)
-        self._on_trial = None
+        del self._on_trial[model]
         return True
 
-    async def tidy(self, *, keep_previous: bool = True) -> int:
+    async def drop(self, model: str) -> None:
+        """A model that is not wanted any more answers no longer; what of it ran stays on disk for a while.
+
+        It goes from the disk as a replaced version does: once an assignment has come after the one that did
+        without it, and took effect; or where room is short.
+        """
+        self._keeper.drop(model)
+        self._on_trial.pop(model, None)
+        try:
+            await self._store.state.change_slot(model, previous=None)
+            await self.tidy()
+        except CapacityError as error:
+            _log.warning("Tidying up after %s fails: %s", model, error)
+
+    async def tidy(self, *, given_up: Collection[str] = ()) -> int:
         """Only what runs, what ran before and what is wanted stays on disk; bytes freed.
 
         Args:
-            keep_previous: False gives up the way back, where room for the goal is short.
+            given_up: Models whose way back goes, where room for a goal is short, and with it all that was
+                wanted before and does not run.
         """
-        if not keep_previous and self._keeper.running is not None:
-            await self._store.state.change(previous=None)
+        if given_up:
+            running = self._keeper.running
+            slots = tuple(
+                replace(slot, previous=None) if slot.model in given_up else slot
+                for slot in self._store.state.record.slots
+                if slot.model in running or slot.goal is not None
+            )
+            await self._store.state.change(slots=slots)
         return await run_blocking(lambda: self._store.keep_only(self._kept(self._store.state.record)))
 
     async def _commit(self, installed: Installed, served: Served) -> None:
@@ -108,12 +136,9 @@ class Activation:
         release = installed.release
         newest = dict(record.newest_proven)
         newest[release.model] = max(release.version, newest.get(release.model, 0))
-        await self._store.state.change(
-            active=installed,
-            previous=_way_back(record, release),
-            newest_proven=newest,
-            failure=None,
-        )
+        slot = record.slot(release.model)
+        slot = replace(slot, active=installed, previous=_way_back(slot, release), failure=None)
+        await self._store.state.change(slots=record.with_slot(slot), newest_proven=newest)
         self._keeper.switch(installed, served)
         self._repairs.pop(release.manifest_digest, None)
 
@@ -125,15 +150,23 @@ class Activation:
         return removed > 0 and self._repairs[digest] <= _REPAIRS
 
     def _kept(self, record: AgentRecord) -> list[Release]:
-        kept = [item.release for item in (record.active, record.previous) if item is not None]
-        if record.goal is not None and self._store.manifest(record.goal.release) is not None:
-            kept.append(record.goal.release)
-        return kept
+        kept = [item.release for slot in record.slots for item in slot.installed]
+        goals = [goal.release for goal in record.goals]
+        return kept + [release for release in goals if self._store.manifest(release) is not None]
+
+    async def _make_lean(self) -> None:
+        """What runs takes no more than its levels need, while another version is in memory beside it."""
+        for model, running in self._keeper.running.items():
+            await self._keeper.share(model, total_bytes(running.manifest, running.levels))
+
+    def _taken_bytes(self) -> int:
+        running = self._keeper.running.values()
+        return sum(total_bytes(item.manifest, item.levels) for item in running)
 
 
-def _way_back(record: AgentRecord, release: Release) -> Installed | None:
-    """What to return to from a release: what ran before it."""
-    for installed in (record.active, record.previous):
-        if installed is not None and installed.release.manifest_digest != release.manifest_digest:
+def _way_back(slot: Slot, release: Release) -> Installed | None:
+    """What to return to from a release: what of its model ran before it."""
+    for installed in slot.installed:
+        if installed.release.manifest_digest != release.manifest_digest:
             return installed
     return None

@@ -25,6 +25,7 @@ class Limit(StrEnum):
     QUIET_HOURS = "quiet_hours"
     DISK = "disk"
     UPDATE_BUDGET = "update_budget"
+    BOARD = "board"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,23 +28,23 @@ async def attempt(state: StateFile, release: Release, how: str) -> AsyncGenerato
         Error: The same attempt ended the process three times in a row; the body does not run.
     """
     what = f"{release.manifest_digest} {how}"
-    last = state.record.attempt
+    last = state.record.slot(release.model).attempt
     deaths = last.count if last is not None and last.what == what else 0
     if deaths >= MAX_DEATHS:
         raise Error(
             f"Loading {release} ended the agent {deaths} times.",
             advice="The memory may not suffice; lower the budget, or push a smaller version.",
         )
-    await _mark(state, Attempt(what, deaths + 1))
+    await _mark(state, release.model, Attempt(what, deaths + 1))
     try:
         yield
     finally:
-        await _mark(state, None)
+        await _mark(state, release.model, None)
 
 
-async def _mark(state: StateFile, mark: Attempt | None) -> None:
+async def _mark(state: StateFile, model: str, mark: Attempt | None) -> None:
     """The mark is a precaution: a full disk must not keep a sound version from running."""
     try:
-        await state.change(attempt=mark)
+        await state.change_slot(model, attempt=mark)
     except CapacityError as error:
         _log.warning("Loading goes on without its mark: %s", error)

@@ -1,15 +1,19 @@
-"""The memory budget for weights, and its changes at run time: a file, a signal, the operator."""
+"""The memory budget for weights, and its changes at run time: sensors, a file, a signal, the operator."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from common.byte_sizes import format_bytes, parse_bytes
 from common.errors import ConfigError
+from device_agent.blocking import run_blocking
+from device_agent.residency.board_limits import BoardLimits
+from device_agent.update.allowance import Allowance, Limit, TransferHold
 from device_agent.update.watched_file import WatchedFile
 
 _WATCH_SECONDS: Final = 1.0
@@ -19,28 +23,34 @@ _log = logging.getLogger(__name__)
 class Budget:
     """Which budget holds: the operator's limit, else the file's, else the fixed one, else what the board has.
 
+    Whoever says how much memory there is, the board's heat, battery and disk say whether anything may go up,
+    and whether shards may come.
+
     Args:
         fixed_bytes: From the settings; 0 where the board decides.
-        board_bytes: What the board can spare now.
+        board: What the board allows.
         file: Holds a size such as ``12 MiB`` when somebody on the board sets one; None without.
-        on_change: Called when another budget holds.
+        on_change: Called when something else holds.
     """
 
     def __init__(
         self,
         *,
         fixed_bytes: int,
-        board_bytes: Callable[[], int],
+        board: BoardLimits,
         file: Path | None,
         on_change: Callable[[], None],
     ) -> None:
         self._fixed_bytes = fixed_bytes
-        self._board_bytes = board_bytes
+        self._board = board
+        self._readings = board.read()
         self._file = WatchedFile(file) if file is not None else None
         self._on_change = on_change
         self._file_bytes = 0
         self._limit_bytes = 0
         self._bytes = 0
+        self._base_only = False
+        self._shards_may_come = True
         self.read_again()
 
     @property
@@ -52,6 +62,27 @@ class Budget:
     def limit_bytes(self) -> int:
         """The operator's limit; 0 for none."""
         return self._limit_bytes
+
+    def cap(self, max_level: int) -> int:
+        """The highest level that holds where ``max_level`` is wanted; 0 for no limit."""
+        limits = [level for level in (max_level, self._board.held.max_level) if level]
+        return min(limits, default=0)
+
+    def narrow(self, allowance: Allowance) -> Allowance:
+        """What may be transferred, without shards where the board is in no state to take any."""
+        if self._shards_may_come or allowance.shard_hold is not None:
+            return allowance
+        why = "; ".join(self._board.why())
+        return replace(allowance, shard_hold=TransferHold(Limit.BOARD, f"Only bases may come: {why}."))
+
+    @property
+    def process_bytes(self) -> int:
+        """What the process took at the last look; 0 where no sensor says it."""
+        return self._board.readings.process_bytes or 0
+
+    def tree(self) -> dict[str, Any]:
+        """What the board says, and what follows from it, as JSON can carry it."""
+        return self._board.tree()
 
     def limit(self, limit_bytes: int) -> None:
         """The operator's limit; 0 lifts it."""
@@ -68,6 +99,7 @@ class Budget:
         """Follow the file and the board until cancelled."""
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
+            self._readings = await run_blocking(self._board.read)
             self._look()
 
     def _look(self) -> None:
@@ -86,9 +118,14 @@ class Budget:
             _log.warning("The budget file %s does not count: %s", file.path, error)
 
     def _settle(self) -> None:
-        own = self._file_bytes or self._fixed_bytes or self._board_bytes()
-        held = self._limit_bytes or own
-        if held != self._bytes:
-            _log.info("The memory budget for weights is %s", format_bytes(held))
-            self._bytes = held
-            self._on_change()
+        said_bytes = self._limit_bytes or self._file_bytes or self._fixed_bytes
+        held = self._board.settle(self._readings, memory_counts=not said_bytes)
+        holds = (said_bytes or held.memory_bytes, bool(held.max_level), held.fetch)
+        if holds == (self._bytes, self._base_only, self._shards_may_come):
+            return
+        if holds[0] != self._bytes:
+            _log.info("The memory budget for weights is %s", format_bytes(holds[0]))
+        if holds[1:] != (self._base_only, self._shards_may_come):
+            _log.info("The board allows %s", "; ".join(self._board.why()) or "everything again")
+        self._bytes, self._base_only, self._shards_may_come = holds
+        self._on_change()

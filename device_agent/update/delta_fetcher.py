@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
 from common.errors import Error, IntegrityError, InvalidInputError, LinkError, NotFoundError
@@ -49,6 +49,7 @@ class DeltaFetcher:
     ) -> None:
         self._fetcher = fetcher
         self._store = store
+        self._waiting: dict[str, frozenset[str]] = {}
         self._offers = DeltaOffers(server)
         self._fallback = Fallback(budget)
         self._rebuilder = Rebuilder(store, self._fallback, on_progress)
@@ -95,16 +96,16 @@ class DeltaFetcher:
             await self._fetcher.blobs(release, rest)
             if not pending:
                 break
-        self._store.waiting = frozenset()
+        self._wait_for(release, ())
         self._fallback.settle([item.digest for item, _ in plan])
 
     def _versions(self, release: Release) -> tuple[Manifest, Manifest, Release] | None:
         """What is wanted, and what is here to rebuild it from; None without."""
         record = self._store.state.record
         wanted = self._store.manifest(release)
-        others = [item.release for item in (record.active, record.previous) if item is not None]
+        others = [item.release for item in record.slot(release.model).installed]
         for other in others:
-            if other.model == release.model and other.manifest_digest != release.manifest_digest:
+            if other.manifest_digest != release.manifest_digest:
                 held = self._store.manifest(other)
                 if wanted is not None and held is not None and has_base(held, self._has):
                     return wanted, held, other
@@ -125,7 +126,7 @@ class DeltaFetcher:
                 raise
             fallback.lose(deltas.digests, Reason.NO_OFFERS, error)
             return ()
-        rebuilds = await run_blocking(lambda: self._chosen(deltas, offers))
+        rebuilds = await run_blocking(lambda: self._chosen(release, deltas, offers))
         if fallback.off is None:
             return rebuilds
         here = [rebuild for rebuild in rebuilds if self._has(rebuild.delta.digest)]
@@ -133,14 +134,21 @@ class DeltaFetcher:
         fallback.lose(given_up, fallback.off, "no delta is asked for until the next start")
         return here
 
-    def _chosen(self, deltas: DeltaPlan, offers: Sequence[DeltaOffer]) -> Sequence[Rebuild]:
+    def _wait_for(self, release: Release, deltas: Collection[str]) -> None:
+        """Tidying up leaves these deltas alone, and those of other models' updates that were interrupted."""
+        wanted = {goal.release.model for goal in self._store.state.record.goals} - {release.model}
+        others = {model: waiting for model, waiting in self._waiting.items() if model in wanted}
+        self._waiting = {**others, release.model: frozenset(deltas)}
+        self._store.waiting = frozenset[str]().union(*self._waiting.values())
+
+    def _chosen(self, release: Release, deltas: DeltaPlan, offers: Sequence[DeltaOffer]) -> Sequence[Rebuild]:
         record = self._store.state.record
-        goal = [record.goal.release] if record.goal is not None else []
-        kept = [item.release for item in (record.active, record.previous) if item is not None]
-        manifests = filter(None, map(self._store.manifest, [*goal, *kept]))
+        goals = [goal.release for goal in record.goals]
+        kept = [item.release for slot in record.slots for item in slot.installed]
+        manifests = filter(None, map(self._store.manifest, [*goals, *kept]))
         taken = {ref.digest for manifest in manifests for ref in manifest.device_refs()}
         rebuilds = deltas.rebuilds(offers, self._store.blobs.size_bytes, taken)
-        self._store.waiting = frozenset(rebuild.delta.digest for rebuild in rebuilds)
+        self._wait_for(release, [rebuild.delta.digest for rebuild in rebuilds])
         _log.info(
             "%d of %d missing blobs come as deltas: %d bytes instead of %d",
             sum(len(rebuild.refs) for rebuild in rebuilds),

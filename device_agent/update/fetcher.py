@@ -113,11 +113,13 @@ class Fetcher:
         needed_bytes = sum(
             max(0, ref.size_bytes - self._store.blobs.size_bytes(ref.digest)) for _, ref in plan
         )
-        available_bytes = self._store.blobs.free_bytes() - self._disk_reserve_bytes
+        available_bytes = self._store.room_bytes(self._disk_reserve_bytes)
         if needed_bytes > available_bytes:
+            budget_bytes = self._store.budget_bytes
+            within = f", within the store's budget of {budget_bytes}" if budget_bytes else ""
             raise CapacityError(
                 f"The download needs {needed_bytes} bytes on the disk and {max(0, available_bytes)} are left"
-                f" above the reserve of {self._disk_reserve_bytes}.",
+                f" above the reserve of {self._disk_reserve_bytes}{within}.",
                 needed_bytes=needed_bytes,
                 available_bytes=max(0, available_bytes),
                 advice="Free some space on the store's disk.",

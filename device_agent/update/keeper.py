@@ -1,9 +1,10 @@
-"""The version that answers: candidates are loaded beside it, a switch is one assignment."""
+"""The versions that answer: candidates are loaded beside them, a switch is one assignment."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from common.errors import CapacityError, Error
@@ -13,45 +14,68 @@ from device_agent.inference.answering import AnsweringModel
 from device_agent.residency.block_loader import ReadBlob
 from device_agent.residency.pager import PageReport
 from device_agent.store.records import Installed
-from device_agent.update.machine import Running
 from device_agent.update.served import Load, Served
+from device_agent.update.situation import Running
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 
 
+@dataclass(slots=True)
+class _Kept:
+    """A version in memory.
+
+    Attributes:
+        tested: Levels at which it was tested.
+        highest_level: No higher than this, since a level above failed; 0 for no limit.
+        memory_bytes: Its share of the budget, as it was told last; 0 before.
+    """
+
+    installed: Installed
+    served: Served
+    tested: set[int]
+    highest_level: int = 0
+    memory_bytes: int = 0
+
+
 class Keeper:
-    """What is in memory.
+    """What is in memory: of each model the version that answers.
 
     Args:
         load: Brings a version into memory.
         read: Digest to a blob's bytes on disk.
-        on_switch: Called when another version answers.
-
-    Attributes:
-        served: What answers; None when nothing does.
-        highest_level: No higher than this, since a level above failed; 0 for no limit.
+        on_switch: Called when another version answers, or one no longer does.
     """
 
     def __init__(self, load: Load, read: ReadBlob, on_switch: Callable[[], None]) -> None:
         self._load = load
         self._read = read
         self._on_switch = on_switch
-        self._installed: Installed | None = None
-        self._tested: set[int] = set()
-        self.served: Served | None = None
-        self.highest_level = 0
+        # Never changed but replaced: others look from other threads.
+        self._kept: Mapping[str, _Kept] = {}
 
     @property
-    def running(self) -> Running | None:
-        """What answers, as the state machine sees it."""
-        if self.served is None or self._installed is None:
-            return None
-        return Running(self._installed, self.served.manifest, tuple(self.served.levels), self.highest_level)
+    def running(self) -> dict[str, Running]:
+        """Model to what answers, as the state machine sees it."""
+        return {
+            model: Running(
+                kept.installed,
+                kept.served.manifest,
+                tuple(kept.served.levels),
+                kept.highest_level,
+                kept.memory_bytes,
+            )
+            for model, kept in self._kept.items()
+        }
+
+    @property
+    def served(self) -> dict[str, Served]:
+        """Model to what answers."""
+        return {model: kept.served for model, kept in self._kept.items()}
 
     def models(self) -> Mapping[str, AnsweringModel]:
         """Name to the model that answers."""
-        return {self.served.name: self.served} if self.served is not None else {}
+        return self.served
 
     async def prepare(self, manifest: Manifest, levels: Sequence[int]) -> Served:
         """A version in memory that passed its self-test; what answers stays as it is.
@@ -73,42 +97,65 @@ class Keeper:
 
     def switch(self, installed: Installed, served: Served, *, highest_level: int = 0) -> None:
         """From now on this version answers; requests under way end with the one that they began with."""
-        self.served, self._installed = served, installed
-        self._tested = {served.level}
-        self.highest_level = highest_level
+        kept = _Kept(installed, served, {served.level}, highest_level)
+        self._kept = {**self._kept, installed.release.model: kept}
+        self._on_switch()
+
+    def drop(self, model: str) -> None:
+        """The model answers no longer; requests under way come to their end."""
+        self._kept = {name: kept for name, kept in self._kept.items() if name != model}
         self._on_switch()
 
     def relabel(self, installed: Installed) -> None:
         """The same version runs under another assignment."""
-        self._installed = installed
+        self._kept[installed.release.model].installed = installed
 
-    async def page(self, levels: Sequence[int]) -> PageReport:
+    async def page(self, model: str, levels: Sequence[int]) -> PageReport:
         """Bring what answers to other levels, block by block.
 
         Raises:
             IntegrityError: A shard on disk is not what the manifest says; every block is whole all the same.
             CapacityError: The memory does not suffice.
         """
-        served = self.served
-        if served is None:
-            raise ValueError("nothing runs that could be paged")
+        served = self._kept[model].served
         return await run_blocking(lambda: _contained(lambda: served.set_levels(levels)))
 
-    async def prove(self) -> None:
+    async def share(self, model: str, memory_bytes: int) -> None:
+        """Memory that the weights of what answers may take; it is told once, whatever comes of it.
+
+        It answers with less or more of it too, so what goes wrong there keeps nothing else from going on.
+        """
+        kept = self._kept[model]
+        if kept.memory_bytes == memory_bytes:
+            return
+        kept.memory_bytes = memory_bytes
+        try:
+            await run_blocking(lambda: _contained(lambda: kept.served.set_memory(memory_bytes)))
+        except Error as error:
+            _log.warning("%s cannot make use of its memory: %s", kept.installed.release, error)
+
+    async def prove(self, model: str) -> None:
         """What answers has been tested at its present level, now or before.
 
         Raises:
             SelfTestError: It fails there; that level is not tested again.
         """
-        served = self.served
-        if served is None or served.level in self._tested:
+        kept = self._kept[model]
+        if kept.served.level in kept.tested:
             return
-        self._tested.add(served.level)
-        await run_blocking(lambda: _contained(served.prove))
+        kept.tested.add(kept.served.level)
+        await run_blocking(lambda: _contained(kept.served.prove))
 
-    def forget_tests_above(self, level: int) -> None:
-        """Levels above are tested again before they count."""
-        self._tested = {tested for tested in self._tested if tested <= level}
+    def stay_below(self, model: str, level: int) -> None:
+        """What answers goes no higher than this level."""
+        self._kept[model].highest_level = level
+
+    def forgive(self) -> None:
+        """Levels that failed are worth another try, and are tested again before they count."""
+        for kept in self._kept.values():
+            kept.highest_level = 0
+            lowest = min(kept.served.levels, default=0)
+            kept.tested = {tested for tested in kept.tested if tested <= lowest}
 
 
 def _contained(call: Callable[[], _Result]) -> _Result:

@@ -112,6 +112,14 @@ class Metering:
 
 
 def worked_on(record: AgentRecord) -> tuple[str, int]:
-    """The version that bytes are moved for: the wanted one, else the one that runs."""
-    wanted = record.goal or record.active
+    """The version that bytes are moved for: the first wanted one that does not run, else what is there."""
+    ahead = [
+        slot.goal
+        for slot in record.slots
+        if slot.goal is not None
+        and not slot.failed
+        and (slot.active is None or slot.active.release != slot.goal.release)
+    ]
+    here = [slot.goal or slot.active for slot in record.slots]
+    wanted = next((item for item in (*ahead, *here) if item is not None), None)
     return (wanted.release.model, wanted.release.version) if wanted else NO_VERSION

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 
 from common.errors import CapacityError, Error, IntegrityError, SelfTestError
@@ -11,8 +12,9 @@ from device_agent.store.records import Release
 from device_agent.store.store import Store
 from device_agent.update.activation import Activation
 from device_agent.update.keeper import Keeper
-from device_agent.update.machine import Page, Running
 from device_agent.update.progress import Progress
+from device_agent.update.situation import Running
+from device_agent.update.steps import Page
 
 _log = logging.getLogger(__name__)
 
@@ -35,12 +37,10 @@ class Paging:
         Raises:
             CapacityError: The memory does not suffice.
         """
-        running = self._keeper.running
-        if running is None:
-            return False
+        running = self._keeper.running[step.model]
         try:
-            await self._keeper.page(step.levels)
-            await self._keeper.prove()
+            await self._keeper.page(step.model, step.levels)
+            await self._keeper.prove(step.model)
         except SelfTestError as error:
             await self._level_failed(running, error)
         except IntegrityError as error:
@@ -52,13 +52,11 @@ class Paging:
         return False
 
     async def remember_level(self) -> None:
-        """The ledger knows the level at which the version runs, unless the disk is full."""
-        served = self._keeper.served
-        if served is None:
-            return
-        name, version, level = served.name, served.version, served.level
+        """The ledger knows the level at which each version runs, unless the disk is full."""
+        reached = [(item.name, item.version, item.level) for item in self._keeper.served.values()]
         try:
-            await run_blocking(lambda: self._store.ledger.reach(name, version, level))
+            for name, version, level in reached:
+                await run_blocking(functools.partial(self._store.ledger.reach, name, version, level))
         except CapacityError as error:
             _log.warning("A level is not recorded yet: %s", error)
 
@@ -66,14 +64,15 @@ class Paging:
         """A level that does not pass is not used, unless the memory leaves no other."""
         release: Release = before.installed.release
         _log.error("%s: %s", release, error)
-        now = self._keeper.running
-        rose = now is not None and any(new > old for new, old in zip(now.levels, before.levels, strict=True))
-        if rose and await self._activation.go_back(error):
+        now = self._keeper.running[release.model]
+        rose = any(new > old for new, old in zip(now.levels, before.levels, strict=True))
+        if rose and await self._activation.go_back(release.model, error):
             return
         if rose:
-            await self._keeper.page(before.levels)
+            await self._keeper.page(release.model, before.levels)
             self._stay_below(before)
         self._progress.blame(release, error)
 
     def _stay_below(self, before: Running) -> None:
-        self._keeper.highest_level = lowest_level(before.manifest, before.levels)
+        model = before.installed.release.model
+        self._keeper.stay_below(model, lowest_level(before.manifest, before.levels))

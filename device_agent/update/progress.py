@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -46,17 +46,17 @@ class Progress:
     Attributes:
         phase: What the agent does.
         hold: The limit that keeps blobs from coming; None without.
-        fault: The newest failure that is not part of the record; None without.
-        downloaded: What is on disk, at least its base; None without.
+        faults: Model to its newest failure that is not part of the record.
+        downloaded: Model to what of it is on disk, at least its base.
         download: Item digest to size, of what the current target needs; empty without.
     """
 
     def __init__(self, on_change: Callable[[], None]) -> None:
         self._on_change = on_change
         self.phase = Phase.IDLE
-        self.fault: Fault | None = None
+        self.faults: Mapping[str, Fault] = {}
         self.hold: TransferHold | None = None
-        self.downloaded: Release | None = None
+        self.downloaded: Mapping[str, Release] = {}
         self.download: dict[str, int] = {}
 
     def enter(self, phase: Phase) -> None:
@@ -88,14 +88,15 @@ class Progress:
     def blame(self, release: Release, error: Error) -> None:
         """The failure is known."""
         fault = fault_of(release, error)
-        if fault != self.fault:
-            self.fault = fault
+        if fault != self.faults.get(release.model):
+            self.faults = {**self.faults, release.model: fault}
             self._on_change()
 
-    def clear(self) -> None:
-        """Nothing is wrong any more."""
-        if self.fault is not None:
-            self.fault = None
+    def clear(self, model: str = "") -> None:
+        """Nothing is wrong any more: with a model, or with any."""
+        left = {name: fault for name, fault in self.faults.items() if model and name != model}
+        if left != self.faults:
+            self.faults = left
             self._on_change()
 
 

@@ -13,6 +13,7 @@ from device_agent.store.ledger import Kind, Total
 from device_agent.store.overhead import NO_VERSION
 from device_agent.store.records import Release
 from device_agent.update.allowance import TransferHold
+from device_agent.update.model_status import ModelStatus
 from device_agent.update.progress import Fault, Phase
 from device_agent.update.status import Status
 
@@ -48,7 +49,7 @@ def state_message(status: Status, now_unix_ms: int) -> control_pb2.DeviceState:
         downloaded=_ref(status.downloaded),
         proven=_ref(status.proven),
         level=status.level,
-        blocks=[control_pb2.LevelBlocks(level=level, blocks=count) for level, count in status.blocks],
+        blocks=_block_messages(status.blocks),
         memory_budget_bytes=status.budget_bytes,
         resident_bytes=status.resident_bytes,
         disk_bytes=status.disk_bytes,
@@ -57,12 +58,28 @@ def state_message(status: Status, now_unix_ms: int) -> control_pb2.DeviceState:
         fetch_total_bytes=status.fetch_total_bytes,
         inference_url=status.inference_url,
         first_inference_seconds=status.first_inference_seconds,
-        loaded_digest=to_wire(status.loaded_digest) if status.loaded_digest else b"",
+        loaded_digest=_digest(status.loaded_digest),
         assignment_generation=status.generation,
         hold=_hold_message(status.hold),
         transfer_limits=transfer_limits_message(status.transfer_limits),
         month_bytes=status.month_bytes,
         metered=status.metered,
+        models=map(_model_message, status.models),
+    )
+
+
+def _model_message(status: ModelStatus) -> control_pb2.ModelState:
+    return control_pb2.ModelState(
+        model=status.model,
+        assigned=_ref(status.assigned),
+        downloaded=_ref(status.downloaded),
+        proven=_ref(status.proven),
+        level=status.level,
+        blocks=_block_messages(status.blocks),
+        resident_bytes=status.resident_bytes,
+        memory_share_bytes=status.memory_share_bytes,
+        fault=_fault_message(status.fault),
+        loaded_digest=_digest(status.loaded_digest),
     )
 
 
@@ -101,6 +118,14 @@ def ledger_message(
 
 def _ref(release: Release | None) -> catalog_pb2.VersionRef | None:
     return catalog_pb2.VersionRef(model=release.model, version=release.version) if release else None
+
+
+def _digest(digest: str) -> bytes:
+    return to_wire(digest) if digest else b""
+
+
+def _block_messages(blocks: Sequence[tuple[int, int]]) -> list[control_pb2.LevelBlocks]:
+    return [control_pb2.LevelBlocks(level=level, blocks=count) for level, count in blocks]
 
 
 def _fault_message(fault: Fault | None) -> control_pb2.Fault | None:

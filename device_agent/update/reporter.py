@@ -12,6 +12,7 @@ from common.errors import Error
 from common.topics import Topic
 from device_agent.blocking import run_blocking
 from device_agent.link.control import ControlLink
+from device_agent.store.records import Release
 from device_agent.store.store import Store
 from device_agent.update.overhead_pace import OverheadPace
 from device_agent.update.progress import Phase
@@ -130,6 +131,11 @@ class Reporter:
         last = self._last
         if status.phase is not Phase.FETCHING or last is None:
             return True
-        if (last.proven, last.loaded_digest) != (status.proven, status.loaded_digest):
+        if _loaded(last) != _loaded(status):
             return True
         return self._clock.monotonic_seconds() - self._ledger_at_seconds >= _LEDGER_SECONDS
+
+
+def _loaded(status: Status) -> list[tuple[Release | None, str]]:
+    """What answers, and from which codes."""
+    return [(model.proven, model.loaded_digest) for model in status.models]

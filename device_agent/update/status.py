@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from common.manifest import Manifest
 from common.transfer_limits import TransferLimits
-from device_agent.residency.policy import lowest_level
 from device_agent.store.ledger import Total, by_kind
-from device_agent.store.records import AgentRecord, Release
+from device_agent.store.records import Release
 from device_agent.store.store import Store
 from device_agent.update.allowance import TransferHold
 from device_agent.update.gate import TransferGate
 from device_agent.update.keeper import Keeper
+from device_agent.update.model_status import (
+    ModelStatus,
+    fault_tree,
+    model_statuses,
+    model_tree,
+    release_tree,
+)
 from device_agent.update.progress import Fault, Phase, Progress
 
 
@@ -44,6 +48,7 @@ class Status:
     transfer_limits: TransferLimits
     month_bytes: int
     metered: bool
+    models: tuple[ModelStatus, ...]
 
 
 def take_status(
@@ -58,32 +63,34 @@ def take_status(
     first_inference_seconds: float,
 ) -> Status:
     """The state at this moment. Looks at the disk."""
-    record, served, running = store.state.record, keeper.served, keeper.running
-    sizes, download = store.sizes(), progress.download
-    levels = tuple(served.levels) if served else ()
+    record, sizes, download = store.state.record, store.sizes(), progress.download
+    models = model_statuses(record, keeper, progress)
+    first = models[0] if models else ModelStatus("")
+    faults = [model.fault for model in models if model.fault is not None]
     return Status(
         device_id=record.device_id,
         session_id=session_id,
         phase=progress.phase,
-        assigned=record.goal.release if record.goal else None,
-        downloaded=progress.downloaded,
-        proven=running.installed.release if running else None,
-        level=lowest_level(served.manifest, levels) if served else 0,
-        blocks=_blocks(served.manifest, levels) if served else (),
+        assigned=first.assigned,
+        downloaded=first.downloaded,
+        proven=first.proven,
+        level=first.level,
+        blocks=first.blocks,
         budget_bytes=budget_bytes,
-        resident_bytes=served.resident_bytes if served else 0,
+        resident_bytes=first.resident_bytes,
         disk_bytes=sum(sizes.values()),
-        fault=_fault(record, progress),
+        fault=faults[0] if faults else None,
         fetch_done_bytes=sum(min(size, sizes.get(digest, 0)) for digest, size in download.items()),
         fetch_total_bytes=sum(download.values()),
         inference_url=inference_url,
         first_inference_seconds=first_inference_seconds,
-        loaded_digest=served.loaded_digest if served else "",
+        loaded_digest=first.loaded_digest,
         generation=record.seen_generation,
         hold=progress.hold,
         transfer_limits=gate.limits,
         month_bytes=gate.month_bytes,
         metered=gate.metered,
+        models=models,
     )
 
 
@@ -93,15 +100,15 @@ def to_tree(status: Status, totals: list[Total], *, broker_connected: bool) -> d
         "device_id": status.device_id,
         "session_id": status.session_id,
         "phase": status.phase.value,
-        "assigned": _tree(status.assigned),
-        "downloaded": _tree(status.downloaded),
-        "proven": _tree(status.proven),
+        "assigned": release_tree(status.assigned),
+        "downloaded": release_tree(status.downloaded),
+        "proven": release_tree(status.proven),
         "level": status.level,
         "blocks": {str(level): count for level, count in status.blocks},
         "memory_budget_bytes": status.budget_bytes,
         "resident_bytes": status.resident_bytes,
         "disk_bytes": status.disk_bytes,
-        "fault": _fault_tree(status.fault),
+        "fault": fault_tree(status.fault),
         "fetch_done_bytes": status.fetch_done_bytes,
         "fetch_total_bytes": status.fetch_total_bytes,
         "inference_url": status.inference_url,
@@ -113,28 +120,6 @@ def to_tree(status: Status, totals: list[Total], *, broker_connected: bool) -> d
         "month_bytes": status.month_bytes,
         "metered": status.metered,
         "broker_connected": broker_connected,
+        "models": [model_tree(model) for model in status.models],
         "ledger": by_kind(totals),
     }
-
-
-def _blocks(manifest: Manifest, levels: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
-    """Level to the count of blocks at it; blocks without quantized tensors have no level."""
-    quantized = (level for block, level in zip(manifest.blocks, levels, strict=True) if block.tensors)
-    return tuple(sorted(Counter(quantized).items()))
-
-
-def _fault(record: AgentRecord, progress: Progress) -> Fault | None:
-    failure = record.failure
-    if failure is not None:
-        return Fault(failure.release, failure.code, failure.detail)
-    return progress.fault
-
-
-def _tree(release: Release | None) -> dict[str, Any] | None:
-    return {"model": release.model, "version": release.version} if release else None
-
-
-def _fault_tree(fault: Fault | None) -> dict[str, Any] | None:
-    if fault is None:
-        return None
-    return {"code": fault.code, "detail": fault.detail, **(_tree(fault.release) or {})}

@@ -26,26 +26,29 @@ from device_agent.update.activation import Activation
 from device_agent.update.allowance import HeldError
 from device_agent.update.budget import Budget
 from device_agent.update.delta_fetcher import DeltaFetcher
+from device_agent.update.demand import Demand
 from device_agent.update.faults import Faults
 from device_agent.update.fetch_plan import base_levels, has_base, missing_blobs, wanted_blobs
 from device_agent.update.fetcher import Plan
 from device_agent.update.gate import TransferGate
 from device_agent.update.goal_intake import GoalIntake
 from device_agent.update.keeper import Keeper
-from device_agent.update.machine import (
+from device_agent.update.machine import next_step
+from device_agent.update.paging import Paging
+from device_agent.update.progress import Phase, Progress
+from device_agent.update.situation import Situation
+from device_agent.update.steps import (
     Activate,
+    Drop,
     FetchBlobs,
     FetchManifest,
     Hold,
     Page,
     Refuse,
-    Situation,
+    Share,
     Step,
     Withheld,
-    next_step,
 )
-from device_agent.update.paging import Paging
-from device_agent.update.progress import Phase, Progress
 
 _AT_ONCE: Final = 0.0
 _WHEN_WOKEN: Final = math.inf
@@ -55,13 +58,14 @@ _log = logging.getLogger(__name__)
 
 
 class Updater:
-    """Brings the device to its goal and keeps it there.
+    """Brings the device to its goals and keeps it there.
 
     Args:
         store: What is on disk.
         keeper: What is in memory.
         fetcher: How bytes come.
         budget: Memory for weights.
+        demand: How much each model is asked for.
         gate: What may be transferred.
         progress: What people see.
         backoff: Waits while the server is away.
@@ -75,6 +79,7 @@ class Updater:
         keeper: Keeper,
         fetcher: DeltaFetcher,
         budget: Budget,
+        demand: Demand,
         gate: TransferGate,
         progress: Progress,
         backoff: Backoff,
@@ -84,6 +89,7 @@ class Updater:
         self._keeper = keeper
         self._fetcher = fetcher
         self._budget = budget
+        self._demand = demand
         self._gate = gate
         self._progress = progress
         self._backoff = backoff
@@ -98,9 +104,9 @@ class Updater:
         self._ledger_changes = store.ledger.changes
         self._all_heard = True
 
-    def take_goal(self, goal: Goal | None) -> None:
-        """The server wants this now; None for nothing. The newest counts, an older one is passed over."""
-        self._intake.hand_over(goal)
+    def take_goals(self, goals: tuple[Goal, ...]) -> None:
+        """The server wants these now; empty for nothing. The newest count, older ones are passed over."""
+        self._intake.hand_over(goals)
         self._wake.set()
 
     def wake(self) -> None:
@@ -139,8 +145,7 @@ class Updater:
         except CapacityError as error:
             _log.error("What is wanted cannot be noted: %s", error)
             self._faults.disk_refuses(error)
-            goal = self._intake.next_goal
-            if goal is not None:
+            for goal in self._intake.next_goals:
                 self._progress.blame(goal.release, error)
             return False
         return True
@@ -166,9 +171,13 @@ class Updater:
 
     async def _situation(self) -> Situation:
         record = self._store.state.record
-        wanted = [item.release for item in (record.goal, record.active) if item is not None]
+        wanted = [
+            item.release for slot in record.slots for item in (slot.goal, slot.active) if item is not None
+        ]
         self._manifests = await run_blocking(lambda: self._read_manifests(wanted))
-        self._progress.downloaded = next(filter(self._has_base, wanted), None)
+        # Of a model's goal and what of it is active, the goal counts where it is here.
+        here = filter(self._has_base, reversed(wanted))
+        self._progress.downloaded = {release.model: release for release in here}
         return Situation(
             record=record,
             running=self._keeper.running,
@@ -176,7 +185,10 @@ class Updater:
             has=self._store.blobs.has,
             given_up=self._faults.given_up,
             budget_bytes=self._budget.bytes,
-            allowance=self._gate.allowance(),
+            allowance=self._budget.narrow(self._gate.allowance()),
+            short=self._faults.short,
+            max_level=self._budget.cap(0),
+            demand={slot.model: self._demand.of(slot.model) for slot in record.slots},
         )
 
     def _read_manifests(self, releases: list[Release]) -> dict[str, Manifest]:
@@ -222,21 +234,29 @@ class Updater:
                 return await self._activate(step)
             case Page():
                 if await self._paging.page(step):
-                    self._faults.all_well()
-                return _AT_ONCE
+                    self._faults.all_well(step.model)
+            case Share():
+                await self._keeper.share(step.model, step.memory_bytes)
+            case Drop():
+                _log.info("%s is not wanted any more", step.model)
+                self._progress.clear(step.model)
+                await self._activation.drop(step.model)
+        return _AT_ONCE
 
     def _stand_still(self, step: Hold | Withheld) -> float:
         """Nothing is done until something changes; what runs keeps running."""
         if isinstance(step, Withheld):
             self._progress.hold_back(step.hold)
             self._progress.enter(Phase.WAITING)
-            return _WHEN_WOKEN
-        goal = self._store.state.record.goal
-        failed = goal is not None and self._store.state.record.failed(goal)
+            return self._faults.wait_for_room() if self._faults.short else _WHEN_WOKEN
+        if self._faults.short:
+            self._progress.enter(Phase.FAILED)
+            return self._faults.wait_for_room()
+        failed = any(slot.failed for slot in self._store.state.record.slots)
         self._activation.settled()
         if self._all_heard:
             self._progress.go_on()
-        self._progress.enter(Phase.FAILED if failed or self._progress.fault else Phase.IDLE)
+        self._progress.enter(Phase.FAILED if failed or self._progress.faults else Phase.IDLE)
         return _WHEN_WOKEN
 
     async def _fetch_manifest(self, step: FetchManifest) -> float:
@@ -268,7 +288,7 @@ class Updater:
             return await self._faults.cannot_have(step, error)
         self._backoff.reset()
         self._faults.room.reset()
-        self._faults.all_well()
+        self._faults.all_well(step.release.model)
         self._progress.go_on()
         return _AT_ONCE
 
@@ -304,10 +324,10 @@ class Updater:
             raise
         except Error as error:
             return await self._faults.fail(release, error)
-        running = self._keeper.running
+        running = self._keeper.running.get(release.model)
         if running is not None and running.installed.release == release:
             _log.info("%s runs", release)
-            self._progress.clear()
+            self._progress.clear(release.model)
             await self._paging.remember_level()
             self._on_change()
             await self._activation.tidy()

@@ -1,14 +1,15 @@
-"""The fleet as a table: one row per device, and below it what went wrong."""
+"""The fleet as a table: one row per device and model, and below it what went wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Final
 
-from nestfleet.v1 import control_pb2, fleet_pb2
+from nestfleet.v1 import catalog_pb2, control_pb2, fleet_pb2
 from rich.text import Text
 
 from common.byte_sizes import format_bytes
+from server.cli.device_models import DeviceModel, device_models, faults
 from server.cli.limits_view import hold_text
 from server.cli.output import print_line, print_table, printable, table
 from server.cli.wording import age, percent, version_name
@@ -20,22 +21,26 @@ _PHASES: Final = {
     control_pb2.PHASE_FAILED: "failed",
     control_pb2.PHASE_WAITING: "waiting",
 }
+_NOTHING: Final = DeviceModel(catalog_pb2.VersionRef(), 0, control_pb2.ModelState())
 
 
 def print_devices(devices: Sequence[fleet_pb2.Device], *, now_ms: int) -> None:
     """The table on stdout; a device that never reported has dashes."""
     grid = table("DEVICE", "LINK", "ASSIGNED", "RUNS", "LEVEL", "PHASE", ">MEMORY")
     for device in devices:
-        state = device.state
+        first, *others = device_models(device) or [_NOTHING]
         grid.add_row(
             device.device_id,
             _link(device, now_ms),
-            _assigned(device),
-            printable(version_name(state.proven)),
-            _levels(state),
-            _phase(state),
-            _memory(state),
+            _assigned(first),
+            printable(version_name(first.state.proven)),
+            _levels(first.state),
+            _phase(device.state),
+            _memory(device.state),
         )
+        for model in others:
+            proven = printable(version_name(model.state.proven))
+            grid.add_row("", "", _assigned(model), proven, _levels(model.state), "", "")
     print_table(grid)
     _print_holds(devices)
     _print_faults(devices)
@@ -47,12 +52,12 @@ def _link(device: fleet_pb2.Device, now_ms: int) -> Text:
     return Text(f"away {age(device.last_seen_unix_ms, now_ms)}", "yellow")
 
 
-def _assigned(device: fleet_pb2.Device) -> str:
-    limit = f" <={device.max_level}" if device.max_level else ""
-    return version_name(device.assigned) + limit
+def _assigned(model: DeviceModel) -> str:
+    limit = f" <={model.max_level}" if model.max_level else ""
+    return version_name(model.assigned) + limit
 
 
-def _levels(state: control_pb2.DeviceState) -> str:
+def _levels(state: control_pb2.ModelState) -> str:
     """The lowest level of any block, and the highest where that differs."""
     if not state.level:
         return "-"
@@ -61,12 +66,13 @@ def _levels(state: control_pb2.DeviceState) -> str:
 
 
 def _memory(state: control_pb2.DeviceState) -> str:
-    """What weights take of their budget."""
-    if not state.resident_bytes:
+    """What the weights of all models take of their common budget."""
+    resident_bytes = sum(model.resident_bytes for model in state.models) or state.resident_bytes
+    if not resident_bytes:
         return "-"
     if not state.memory_budget_bytes:
-        return format_bytes(state.resident_bytes)
-    share = percent(state.resident_bytes, state.memory_budget_bytes)
+        return format_bytes(resident_bytes)
+    share = percent(resident_bytes, state.memory_budget_bytes)
     return f"{share} of {format_bytes(state.memory_budget_bytes)}"
 
 
@@ -88,9 +94,9 @@ def _print_holds(devices: Sequence[fleet_pb2.Device]) -> None:
 
 
 def _print_faults(devices: Sequence[fleet_pb2.Device]) -> None:
-    faults = [(device.device_id, device.state.fault) for device in devices if device.state.HasField("fault")]
-    if faults:
+    found = [(device.device_id, fault) for device in devices for fault in faults(device.state)]
+    if found:
         print_line("")
-    for device_id, fault in faults:
+    for device_id, fault in found:
         version = f"{version_name(fault.ref)}: " if fault.ref.model else ""
         print_line(printable(f"{device_id}: {version}{fault.detail} ({fault.code})"))

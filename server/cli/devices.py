@@ -11,9 +11,10 @@ from nestfleet.v1 import fleet_pb2
 from common.byte_sizes import format_bytes, parse_bytes
 from common.clock import SystemClock
 from common.errors import ConfigError
-from common.names import check_name, parse_version_ref
+from common.names import check_name
 from server.cli.device_table import print_devices
-from server.cli.options import AsJson, Server, VersionArgument
+from server.cli.named_versions import versions_and_devices
+from server.cli.options import AsJson, Server
 from server.cli.output import print_json, print_line
 from server.cli.plain import plain
 from server.cli.rollout import Outcome, follow, outcome
@@ -51,13 +52,24 @@ def devices(
 
 
 def assign(
-    version: VersionArgument,
-    device_ids: Annotated[
-        list[str] | None, typer.Argument(metavar="DEVICE", help="The devices.", show_default=False)
-    ] = None,
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME[:VERSION]|DEVICE",
+            help="Devices, and all that they shall run: at most 8 versions, one of each model. With a single"
+            " version, NAME alone stands for the newest; beside device ids it then comes first.",
+            show_default=False,
+        ),
+    ],
     *,
     all_devices: Annotated[
         bool, typer.Option("--all", help="The whole fleet.", show_default=False, metavar="")
+    ] = False,
+    beside: Annotated[
+        bool,
+        typer.Option(
+            "--beside", metavar="", help="What else is assigned stays; of the same model it is replaced."
+        ),
     ] = False,
     max_level: Annotated[
         int, typer.Option(min=0, max=8, help="Highest level the devices may take; 0: no limit.")
@@ -80,16 +92,18 @@ def assign(
     server: Server = DEFAULT_SERVER,
     as_json: AsJson = False,
 ) -> None:
-    """State what devices shall run. They fetch what they lack, prove it, and switch."""
-    if bool(device_ids) == all_devices:
-        raise typer.BadParameter("Name devices, or --all for the whole fleet.")
-    name, number = parse_version_ref(version)
+    """State what devices shall run. They fetch what they lack, prove it, and switch.
+
+    What an assignment does not name is not wanted any more, unless it is --beside.
+    """
+    (first, *further), device_ids = versions_and_devices(names, all_devices=all_devices)
     with FleetClient(server) as client:
         assigned = client.assign(
-            name,
-            number,
-            device_ids=device_ids or (),
+            *first,
+            further=further,
+            device_ids=device_ids,
             all_devices=all_devices,
+            beside=beside,
             max_level=max_level,
             allow_older=allow_older,
         )
@@ -143,8 +157,13 @@ def _print_assigned(assigned: Sequence[fleet_pb2.Device]) -> None:
     if not assigned:
         print_line("No devices are enrolled; nothing was assigned.")
     for device in assigned:
-        limit = f" up to {device.max_level} bits" if device.max_level else ""
-        print_line(f"{device.device_id}: {version_name(device.assigned)}{limit}.{_later(device)}")
+        wanted = ", ".join(map(_wanted, device.assigned_versions))
+        print_line(f"{device.device_id}: {wanted}.{_later(device)}")
+
+
+def _wanted(assigned: fleet_pb2.AssignedVersion) -> str:
+    limit = f" up to {assigned.max_level} bits" if assigned.max_level else ""
+    return version_name(assigned.ref) + limit
 
 
 def _later(device: fleet_pb2.Device) -> str:

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from common.byte_sizes import format_bytes
 from common.errors import LinkError
+from server.cli.device_models import device_models, faults
 from server.cli.limits_view import hold_text
 from server.cli.output import notices, printable
 from server.cli.wording import version_name
@@ -33,10 +34,10 @@ def outcome(device: fleet_pb2.Device) -> Outcome:
     state = device.state
     if state.assignment_generation < device.assignment_generation:
         return Outcome.PENDING
-    if state.phase == control_pb2.PHASE_FAILED:
+    if state.phase == control_pb2.PHASE_FAILED or _knows_one_model(device):
         return Outcome.REFUSED
-    runs = state.proven == device.assigned and state.phase == control_pb2.PHASE_IDLE
-    return Outcome.RUNS if runs else Outcome.PENDING
+    runs = all(model.assigned == model.state.proven for model in device_models(device))
+    return Outcome.RUNS if runs and state.phase == control_pb2.PHASE_IDLE else Outcome.PENDING
 
 
 def follow(
@@ -120,6 +121,11 @@ class _Bars:
         )
 
 
+def _knows_one_model(device: fleet_pb2.Device) -> bool:
+    """Whether several are assigned to an agent of a release that passes over all but the first."""
+    return len(device.assigned_versions) > 1 and not device.state.models
+
+
 def _fetched(device: fleet_pb2.Device) -> tuple[int, int]:
     if device.state.assignment_generation < device.assignment_generation:
         return 0, 0
@@ -130,9 +136,13 @@ def _standing(device: fleet_pb2.Device) -> str:
     state = device.state
     match outcome(device):
         case Outcome.RUNS:
-            return printable(f"runs {version_name(state.proven)} at {state.level} bits")
+            running = [model.state for model in device_models(device)]
+            named = [f"{version_name(model.proven)} at {model.level} bits" for model in running]
+            return printable(f"runs {', '.join(named)}")
+        case Outcome.REFUSED if _knows_one_model(device):
+            return "refused: its agent runs one model at a time; install this release of it"
         case Outcome.REFUSED:
-            return printable(f"refused: {state.fault.detail}")
+            return printable(f"refused: {' '.join(fault.detail for fault in faults(state))}")
         case Outcome.PENDING:
             if not device.online:
                 return "away"

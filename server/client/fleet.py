@@ -102,6 +102,8 @@ class FleetClient:
         *,
         device_ids: Sequence[str] = (),
         all_devices: bool = False,
+        further: Sequence[tuple[str, int]] = (),
+        beside: bool = False,
         max_level: int = 0,
         allow_older: bool = False,
     ) -> Sequence[fleet_pb2.Device]:
@@ -112,13 +114,17 @@ class FleetClient:
             version: 0 is the newest.
             device_ids: Which devices; empty with ``all_devices``.
             all_devices: The whole fleet.
-            max_level: The highest level they may take; 0: no limit.
+            further: Versions of other models that they shall run too, each with a number as above.
+            beside: What else is assigned to them stays; else these are all that they shall run.
+            max_level: The highest level they may take of each of these; 0: no limit.
             allow_older: Also where a device has proven a newer version.
         """
         request = fleet_pb2.AssignRequest(
             ref=_ref(model, version),
             device_ids=device_ids,
             all_devices=all_devices,
+            further=[_ref(*other) for other in further],
+            beside=beside,
             max_level=max_level,
             allow_older=allow_older,
         )

@@ -7,7 +7,7 @@ from nestfleet.v1 import catalog_pb2, control_pb2
 from common.digest import to_wire
 from common.topics import Topic, topic_for
 from common.transfer_limits import transfer_limits_message
-from server.registry.records import DeviceRecord
+from server.registry.records import AssignmentRecord, DeviceRecord
 
 
 def goals(device: DeviceRecord) -> dict[str, bytes]:
@@ -25,9 +25,9 @@ def no_goals(device_id: str) -> dict[str, bytes]:
 
 
 def _assignment(device: DeviceRecord) -> bytes:
-    wanted = device.assigned
-    if wanted is None:
+    if not device.assigned:
         return b""
+    wanted, *further = device.assigned
     return control_pb2.Assignment(
         device_id=device.device_id,
         generation=device.assignment_generation,
@@ -37,7 +37,19 @@ def _assignment(device: DeviceRecord) -> bytes:
         max_level=wanted.max_level,
         allow_older=wanted.allow_older,
         issued_unix_ms=wanted.issued_unix_ms,
+        further=[_further(other) for other in further],
     ).SerializeToString()
+
+
+def _further(wanted: AssignmentRecord) -> control_pb2.FurtherVersion:
+    return control_pb2.FurtherVersion(
+        ref=catalog_pb2.VersionRef(model=wanted.model, version=wanted.version),
+        manifest_digest=to_wire(wanted.manifest_digest),
+        manifest_size_bytes=wanted.manifest_size_bytes,
+        max_level=wanted.max_level,
+        allow_older=wanted.allow_older,
+        issued_unix_ms=wanted.issued_unix_ms,
+    )
 
 
 def _limits(device: DeviceRecord) -> bytes:

@@ -10,7 +10,7 @@ from nestfleet.v1 import control_pb2
 
 from common.clock import Clock
 from common.errors import Error, InvalidInputError
-from server.control.reports import Report, read_report, version_named
+from server.control.reports import Report, read_report, version_named, versions_named
 from server.ledger.recording import record
 from server.registry.records import DeviceRecord
 from server.registry.repository import Registry
@@ -73,6 +73,7 @@ class Intake:
                     report.device_id,
                     report.SerializeToString(),
                     version_named(report.proven),
+                    further=versions_named(report),
                     now_ms=now_ms,
                     seen_generation=report.assignment_generation,
                 )

@@ -7,12 +7,15 @@ from typing import Final
 from google.protobuf.message import DecodeError
 from nestfleet.v1 import catalog_pb2, control_pb2
 
+from common.assigned_set import MAX_MODELS
 from common.errors import InvalidInputError
 from common.names import is_name
 from common.topics import Topic, parse_topic
 
 MAX_PAYLOAD_BYTES: Final = 256 * 1024
 _MAX_VERSION: Final = 0x7FFFFFFF
+# Those that are assigned, and those that still answer until one of them does.
+_MOST_MODELS: Final = 2 * MAX_MODELS
 
 Report = control_pb2.DeviceState | control_pb2.Presence | control_pb2.LedgerReport
 
@@ -53,3 +56,9 @@ def version_named(ref: catalog_pb2.VersionRef) -> tuple[str, int] | None:
     if not is_name(ref.model) or not 1 <= ref.version <= _MAX_VERSION:
         return None
     return ref.model, ref.version
+
+
+def versions_named(state: control_pb2.DeviceState) -> list[tuple[str, int]]:
+    """What a device names as proven of each of its models; at most so many as it may run at once."""
+    named = (version_named(model.proven) for model in state.models[:_MOST_MODELS])
+    return [version for version in named if version is not None]

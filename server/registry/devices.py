@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import delete, select
@@ -11,7 +12,7 @@ from common.errors import ConflictError, InvalidInputError, NotFoundError
 from common.names import check_name
 from common.transfer_limits import MeteredRule, TransferLimits
 from server.registry.records import AssignmentRecord, DeviceRecord
-from server.registry.tables import DeviceRow, NewestProvenRow, VersionRow
+from server.registry.tables import AssignedVersionRow, DeviceRow, NewestProvenRow, VersionRow
 
 _LABEL_LENGTH: Final = 64
 _MAX_STATE_BYTES: Final = 256 * 1024
@@ -80,12 +81,13 @@ def forget(session: Session, device_id: str) -> None:
     row = find(session, device_id, lock=True)
     session.execute(delete(NewestProvenRow).where(NewestProvenRow.device_id == device_id))
     row.key_sha256 = row.state = None
-    row.proven_model = row.proven_version = row.assigned_model = row.assigned_version = None
+    row.proven_model = row.proven_version = None
+    row.assigned = []
     row.agent_version = row.platform = row.session_id = ""
-    row.max_level = row.memory_budget_bytes = 0
+    row.memory_budget_bytes = 0
     row.bandwidth_bytes_per_second = row.monthly_bytes = 0
     row.metered_rule = row.quiet_hours = ""
-    row.allow_older = row.online = False
+    row.online = False
 
 
 def record_state(
@@ -94,6 +96,7 @@ def record_state(
     state: bytes,
     proven: tuple[str, int] | None,
     *,
+    further: Sequence[tuple[str, int]],
     now_ms: int,
     seen_generation: int,
 ) -> DeviceRecord | None:
@@ -110,8 +113,8 @@ def record_state(
         row.state = state
         row.last_seen_unix_ms = max(row.last_seen_unix_ms, now_ms)
     row.proven_model, row.proven_version = proven or (None, None)
-    if proven:
-        _remember_proven(session, device_id, *proven)
+    for model, version in {*further, *([proven] if proven else [])}:
+        _remember_proven(session, device_id, model, version)
     _catch_up(row, seen_generation)
     return device_record(session, row)
 
@@ -130,7 +133,7 @@ def _remember_proven(session: Session, device_id: str, model: str, version: int)
 def _catch_up(row: DeviceRow, seen_generation: int) -> None:
     """A device that has seen more than this registry (restored from a copy, say) would ignore its goals."""
     if row.assignment_generation < seen_generation < _MAX_GENERATION:
-        row.assignment_generation = seen_generation + (1 if row.assigned_model else 0)
+        row.assignment_generation = seen_generation + (1 if row.assigned else 0)
 
 
 def record_presence(
@@ -159,7 +162,7 @@ def device_record(session: Session, row: DeviceRow) -> DeviceRecord:
         last_seen_unix_ms=row.last_seen_unix_ms,
         online=row.online,
         session_id=row.session_id,
-        assigned=_assigned(session, row),
+        assigned=tuple(_assigned(session, assigned) for assigned in row.assigned),
         assignment_generation=row.assignment_generation,
         memory_budget_bytes=row.memory_budget_bytes,
         transfer_limits=_transfer_limits(row),
@@ -184,10 +187,8 @@ def _proven(row: DeviceRow) -> tuple[str, int] | None:
     return row.proven_model, row.proven_version
 
 
-def _assigned(session: Session, row: DeviceRow) -> AssignmentRecord | None:
-    if row.assigned_model is None:
-        return None
-    version = session.get_one(VersionRow, (row.assigned_model, row.assigned_version))
+def _assigned(session: Session, row: AssignedVersionRow) -> AssignmentRecord:
+    version = session.get_one(VersionRow, (row.model, row.version))
     return AssignmentRecord(
         model=version.model,
         version=version.version,

@@ -8,11 +8,12 @@ from typing import Final
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from common.assigned_set import check_models
 from common.errors import ConflictError, InvalidInputError
 from common.transfer_limits import TransferLimits, check_transfer_limits
 from server.registry import devices, versions
 from server.registry.records import DeviceRecord
-from server.registry.tables import DeviceRow, NewestProvenRow, VersionRow
+from server.registry.tables import AssignedVersionRow, DeviceRow, NewestProvenRow, VersionRow
 
 _MAX_BYTES: Final = (1 << 63) - 1
 
@@ -20,37 +21,78 @@ _MAX_BYTES: Final = (1 << 63) - 1
 def assign(
     session: Session,
     device_ids: Sequence[str] | None,
-    model: str,
-    version: int,
+    refs: Sequence[tuple[str, int]],
     *,
+    beside: bool,
     max_level: int,
     now_ms: int,
     allow_older: bool,
 ) -> list[DeviceRecord]:
-    """All these devices shall run the version, or none of them has changed.
+    """All these devices shall run the versions, or none of them has changed.
+
+    Args:
+        session: Of the transaction.
+        device_ids: None stands for the whole fleet.
+        refs: Models, each with a number; 0 stands for the newest.
+        beside: Whether what else is assigned stays.
+        max_level: Of each of the versions.
+        now_ms: When the operator said so.
+        allow_older: Of each of the versions.
 
     Raises:
         NotFoundError: There is no such version, or no such device.
-        InvalidInputError: The version does not have that level.
+        InvalidInputError: A version does not have that level, or the models are too many for a device.
         ConflictError: A device has proven a newer version, and older ones are not allowed.
     """
-    wanted = versions.find(session, model, version, hold=True)
-    if max_level and max_level not in wanted.levels:
-        levels = ", ".join(str(level) for level in wanted.levels)
-        raise InvalidInputError(
-            f"{model}:{wanted.version} has no level {max_level}.",
-            advice=f"Take one of {levels}, or 0 for all.",
-        )
+    check_models([model for model, _ in refs])
+    wanted = [_find(session, model, version, max_level) for model, version in refs]
     rows = _rows(session, device_ids)
     if not allow_older:
-        _refuse_older(session, rows, wanted)
+        for version in wanted:
+            _refuse_older(session, rows, version)
     for row in rows:
-        row.assigned_model, row.assigned_version = wanted.model, wanted.version
-        row.max_level = max_level
-        row.allow_older = allow_older
+        new = [_assigned(row, version, max_level, now_ms, allow_older=allow_older) for version in wanted]
+        _take(row, new, beside=beside)
         row.assignment_generation += 1
-        row.issued_unix_ms = now_ms
+    session.flush()
     return [devices.device_record(session, row) for row in rows]
+
+
+def _find(session: Session, model: str, version: int, max_level: int) -> VersionRow:
+    found = versions.find(session, model, version, hold=True)
+    if max_level and max_level not in found.levels:
+        levels = ", ".join(str(level) for level in found.levels)
+        raise InvalidInputError(
+            f"{model}:{found.version} has no level {max_level}.",
+            advice=f"Take one of {levels}, or 0 for all.",
+        )
+    return found
+
+
+def _assigned(
+    row: DeviceRow, version: VersionRow, max_level: int, now_ms: int, *, allow_older: bool
+) -> AssignedVersionRow:
+    """The row that says so; the old one of the model, where there is one."""
+    assigned = next((item for item in row.assigned if item.model == version.model), None)
+    assigned = assigned or AssignedVersionRow(device_id=row.device_id, model=version.model)
+    assigned.version = version.version
+    assigned.max_level = max_level
+    assigned.allow_older = allow_older
+    assigned.issued_unix_ms = now_ms
+    return assigned
+
+
+def _take(row: DeviceRow, new: Sequence[AssignedVersionRow], *, beside: bool) -> None:
+    """The device has these, in this order; beside others, those of new models come last."""
+    kept = list(row.assigned) if beside else []
+    together = [*kept, *(item for item in new if item not in kept)] if kept else list(new)
+    try:
+        check_models([item.model for item in together])
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{row.device_id}: {error.message}", advice=error.advice) from error
+    for place, item in enumerate(together):
+        item.place = place
+    row.assigned = together
 
 
 def _rows(session: Session, device_ids: Sequence[str] | None) -> list[DeviceRow]:

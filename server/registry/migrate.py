@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import argparse
+import sqlite3
 import sys
 import tempfile
 import threading
@@ -102,12 +103,33 @@ def _locked(url: str) -> Iterator[Connection]:
     try:
         with engine.connect() as plain:
             connection = plain.execution_options(nestfleet_writes=True)
+            if connection.dialect.name == "sqlite":
+                _suspend_references(connection)
             with connection.begin():
                 if connection.dialect.name == "postgresql":
                     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK_KEY})
                 yield connection
+                if connection.dialect.name == "sqlite":
+                    _check_references(connection)
     finally:
         engine.dispose()
+
+
+def _suspend_references(connection: Connection) -> None:
+    """SQLite changes a table by making it anew, and would not drop the old one that others refer to.
+
+    It takes this only before the transaction begins.
+    """
+    driver: sqlite3.Connection = connection.connection.dbapi_connection  # type: ignore[assignment]
+    driver.execute("PRAGMA foreign_keys=OFF").close()
+
+
+def _check_references(connection: Connection) -> None:
+    """Every row that another refers to is there; else nothing of the migration has happened."""
+    broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+    if broken:
+        tables = ", ".join(sorted({str(row[0]) for row in broken}))
+        raise RuntimeError(f"the migration leaves rows of {tables} that refer to nothing")
 
 
 def _config(connection: Connection) -> Config:

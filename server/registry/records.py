@@ -46,7 +46,7 @@ class VersionRecord:
 
 @dataclass(frozen=True, slots=True)
 class AssignmentRecord:
-    """What the server wants of a device.
+    """A version that the server wants on a device.
 
     Attributes:
         max_level: Highest level that it may take; 0 for no limit.
@@ -67,13 +67,13 @@ class DeviceRecord:
 
     Attributes:
         session_id: Of the process that was online last; empty before the first presence.
-        assigned: None when nothing is assigned.
+        assigned: Every version that it shall run, in the operator's order; empty when nothing is assigned.
         assignment_generation: Rises with every assignment, also across a forgotten id.
         memory_budget_bytes: The operator's limit; 0 for none.
         transfer_limits: The operator's limits of transfer.
         limits_generation: Rises with every change of a limit; 0 before the first.
         state: The device's last report, a serialized DeviceState; empty before the first.
-        proven: Model and version that it last reported as proven.
+        proven: Model and version that it last reported as proven; of several the first.
     """
 
     device_id: str
@@ -83,7 +83,7 @@ class DeviceRecord:
     last_seen_unix_ms: int
     online: bool
     session_id: str
-    assigned: AssignmentRecord | None
+    assigned: tuple[AssignmentRecord, ...]
     assignment_generation: int
     memory_budget_bytes: int
     transfer_limits: TransferLimits

@@ -172,31 +172,37 @@ class Registry:
         model: str,
         version: int = 0,
         *,
+        further: Sequence[tuple[str, int]] = (),
+        beside: bool = False,
         max_level: int = 0,
         allow_older: bool = False,
         now_ms: int,
     ) -> list[DeviceRecord]:
         """All these devices shall run the version, or none of them has changed; generations rise.
 
+        What else was assigned to them is not any more, unless the version shall run beside it.
+
         Args:
             device_ids: None stands for the whole fleet.
             model: A known model.
             version: 0 stands for the newest.
+            further: Versions of other models that shall run too; what is said here of one holds for each.
+            beside: Whether what else is assigned stays; of the same model it is replaced.
             max_level: One of the version's levels; 0 for no limit.
             allow_older: Whether a version older than what a device has proven is meant.
             now_ms: When the operator said so.
 
         Raises:
             NotFoundError: There is no such version, or no such device.
-            InvalidInputError: The version does not have that level.
+            InvalidInputError: The version does not have that level, or a device would have too many models.
             ConflictError: A device has proven a newer version, and older ones are not allowed.
         """
         return self._database.write(
             lambda session: goals.assign(
                 session,
                 device_ids,
-                model,
-                version,
+                [(model, version), *further],
+                beside=beside,
                 max_level=max_level,
                 now_ms=now_ms,
                 allow_older=allow_older,
@@ -228,6 +234,7 @@ class Registry:
         proven: tuple[str, int] | None,
         now_ms: int,
         *,
+        further: Sequence[tuple[str, int]] = (),
         seen_generation: int = 0,
     ) -> DeviceRecord | None:
         """The device's last report is known.
@@ -235,7 +242,8 @@ class Registry:
         Args:
             device_id: Who reports.
             state: A serialized DeviceState of at most 256 KiB.
-            proven: Model and version that it names as proven.
+            proven: Model and version that it names as proven; of several the first.
+            further: The others.
             now_ms: When the report came.
             seen_generation: The assignment's generation that it names. Where it is above the registry's own
                 (which was restored, say), the registry's rises past it, and the assignment must go out again.
@@ -248,7 +256,13 @@ class Registry:
         """
         return self._database.write(
             lambda session: devices.record_state(
-                session, device_id, state, proven, now_ms=now_ms, seen_generation=seen_generation
+                session,
+                device_id,
+                state,
+                proven,
+                further=further,
+                now_ms=now_ms,
+                seen_generation=seen_generation,
             )
         )
 

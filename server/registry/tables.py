@@ -17,7 +17,7 @@ from sqlalchemy import (
     MetaData,
     String,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 _NAMING: Final = {
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -103,15 +103,12 @@ class DeviceRow(Table):
     Attributes:
         key_sha256: Digest of the enrolment key; None once forgotten.
         state: Serialized DeviceState; None before the first report.
+        assigned: What the server wants, in the operator's order.
         bandwidth_bytes_per_second, monthly_bytes, metered_rule, quiet_hours: The operator's limits of
             transfer, as in ``TransferLimits``.
     """
 
     __tablename__ = "devices"
-    __table_args__ = (
-        ForeignKeyConstraint(["assigned_model", "assigned_version"], ["versions.model", "versions.version"]),
-        Index(None, "assigned_model", "assigned_version"),
-    )
 
     device_id: Mapped[str] = mapped_column(_NAME, primary_key=True)
     key_sha256: Mapped[str | None] = mapped_column(_DIGEST)
@@ -124,18 +121,38 @@ class DeviceRow(Table):
     state: Mapped[bytes | None] = mapped_column(LargeBinary)
     proven_model: Mapped[str | None] = mapped_column(_NAME)
     proven_version: Mapped[int | None]
-    assigned_model: Mapped[str | None] = mapped_column(_NAME)
-    assigned_version: Mapped[int | None]
-    max_level: Mapped[int] = mapped_column(default=0)
-    allow_older: Mapped[bool] = mapped_column(default=False)
     assignment_generation: Mapped[int] = mapped_column(BigInteger, default=0)
-    issued_unix_ms: Mapped[int] = mapped_column(BigInteger, default=0)
     memory_budget_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     limits_generation: Mapped[int] = mapped_column(BigInteger, default=0)
     bandwidth_bytes_per_second: Mapped[int] = mapped_column(BigInteger, default=0)
     monthly_bytes: Mapped[int] = mapped_column(BigInteger, default=0)
     metered_rule: Mapped[str] = mapped_column(String(16), default="")
     quiet_hours: Mapped[str] = mapped_column(String(16), default="")
+    assigned: Mapped[list[AssignedVersionRow]] = relationship(
+        lazy="selectin", cascade="all, delete-orphan", order_by=lambda: AssignedVersionRow.place
+    )
+
+
+class AssignedVersionRow(Table):
+    """A version that a device shall run.
+
+    Attributes:
+        place: Rises in the operator's order.
+    """
+
+    __tablename__ = "assigned_versions"
+    __table_args__ = (
+        ForeignKeyConstraint(["model", "version"], ["versions.model", "versions.version"]),
+        Index(None, "model", "version"),
+    )
+
+    device_id: Mapped[str] = mapped_column(_NAME, ForeignKey("devices.device_id"), primary_key=True)
+    model: Mapped[str] = mapped_column(_NAME, primary_key=True)
+    version: Mapped[int]
+    place: Mapped[int]
+    max_level: Mapped[int]
+    allow_older: Mapped[bool]
+    issued_unix_ms: Mapped[int] = mapped_column(BigInteger)
 
 
 class NewestProvenRow(Table):

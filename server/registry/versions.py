@@ -14,7 +14,7 @@ from common.manifest import to_json
 from common.sizes import SizeReport
 from server.registry import deltas
 from server.registry.records import NewVersion, VersionRecord
-from server.registry.tables import DeviceRow, VersionBlobRow, VersionRow
+from server.registry.tables import AssignedVersionRow, VersionBlobRow, VersionRow
 
 _SHOWN: Final = 10
 
@@ -139,9 +139,9 @@ def withdraw(session: Session, model: str, version: int) -> None:
         raise InvalidInputError("Name the version to delete by its number.")
     row = find(session, model, version, lock=True)
     holders = session.scalars(
-        select(DeviceRow.device_id)
-        .where(DeviceRow.assigned_model == model, DeviceRow.assigned_version == version)
-        .order_by(DeviceRow.device_id)
+        select(AssignedVersionRow.device_id)
+        .where(AssignedVersionRow.model == model, AssignedVersionRow.version == version)
+        .order_by(AssignedVersionRow.device_id)
         .limit(_SHOWN)
     ).all()
     if holders:

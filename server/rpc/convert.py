@@ -57,10 +57,12 @@ def device_message(record: DeviceRecord) -> fleet_pb2.Device:
         memory_budget_bytes=record.memory_budget_bytes,
         transfer_limits=transfer_limits_message(record.transfer_limits),
     )
-    if record.assigned is not None:
-        message.assigned.model = record.assigned.model
-        message.assigned.version = record.assigned.version
-        message.max_level = record.assigned.max_level
+    for wanted in record.assigned:
+        ref = catalog_pb2.VersionRef(model=wanted.model, version=wanted.version)
+        message.assigned_versions.add(ref=ref, max_level=wanted.max_level, allow_older=wanted.allow_older)
+    if message.assigned_versions:
+        message.assigned.CopyFrom(message.assigned_versions[0].ref)
+        message.max_level = message.assigned_versions[0].max_level
     state = _state(record.state)
     if state is not None:
         message.state.CopyFrom(state)

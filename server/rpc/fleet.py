@@ -8,6 +8,7 @@ from typing import Any, Final
 import grpc
 from nestfleet.v1 import fleet_pb2, fleet_pb2_grpc
 
+from common.assigned_set import MAX_MODELS
 from common.clock import Clock
 from common.errors import InvalidInputError
 from common.names import check_name
@@ -47,12 +48,19 @@ class FleetServicer(fleet_pb2_grpc.FleetServiceServicer):
     ) -> fleet_pb2.AssignResponse:
         """States what devices shall run."""
         ref = request.ref
-        check_name(ref.model, what="model")
+        if len(request.further) >= MAX_MODELS:
+            raise InvalidInputError(
+                f"A device runs at most {MAX_MODELS} models at once.", advice="Name fewer."
+            )
+        for named in (ref, *request.further):
+            check_name(named.model, what="model")
         records = await asyncio.to_thread(
             self._registry.assign,
             _device_ids(request),
             ref.model,
             ref.version,
+            further=[(named.model, named.version) for named in request.further],
+            beside=request.beside,
             max_level=request.max_level,
             allow_older=request.allow_older,
             now_ms=self._clock.unix_ms(),

@@ -18,7 +18,7 @@ from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
-MAKE, PROCESSES, PUSH, ASK, LIMIT, LINK, CALIBRATE, COMPOSE = BLOCKS
+MAKE, PROCESSES, PUSH, ASK, LIMIT, LINK, CALIBRATE, REPLAY, COMPOSE = BLOCKS
 
 
 def test_make_targets_of_the_readme_run_in_ci() -> None:
@@ -44,8 +44,14 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "NESTFLEET_SERVER_BROKER_LISTEN": "127.0.0.1:0",
         "NESTFLEET_SERVER_READY_FILE": str(tmp_path / "server.json"),
         "NESTFLEET_AGENT_HTTP_LISTEN": "127.0.0.1:0",
+        "NESTFLEET_AGENT_GRPC_LISTEN": "127.0.0.1:0",
         "NESTFLEET_AGENT_READY_FILE": str(tmp_path / "agent.json"),
     }
+
+
+def test_a_day_can_be_played(tmp_path: Path, environment: dict[str, str]) -> None:
+    assert "over budget 0 s" in shell(REPLAY, tmp_path, environment)
+    assert (tmp_path / "day.png").stat().st_size > 0
 
 
 def test_the_quick_start_works_as_written(tmp_path: Path, environment: dict[str, str]) -> None:

@@ -32,6 +32,7 @@ class AgentProcess:
             "server": server,
             "store_dir": self.store_dir,
             "http_listen": "127.0.0.1:0",
+            "grpc_listen": "127.0.0.1:0",
             "memory_budget_bytes": "64MiB",
             "disk_reserve_bytes": 0,
             "threads": 1,

@@ -24,11 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from common.digest import sha256_hex
-from tests.support.fleet import CHUNK_BYTES, Board, MemoryServer, make_version
+from tests.support.fleet import CHUNK_BYTES, Board, MemoryServer, RunningAgent, make_version
 from tests.support.waiting import until
 
 ONE = make_version(1)
 TWO = make_version(2, changed=1)
+SPEECH = make_version(1, model="speech", seed=7)
+VERSIONS = [ONE, TWO, SPEECH]
 NO_POINT = 1 << 30
 POINTS_OF_FIRST_START = 3  # an error there ends the agent with a clear message
 
@@ -76,29 +78,29 @@ class Countdown:
 
 
 async def live(folder: Path) -> None:
-    """Version 1, then version 2, as far as the process gets."""
-    board = Board(folder, MemoryServer([ONE, TWO]))
+    """Version 1, then version 2 and another model beside it, as far as the process gets."""
+    board = Board(folder, MemoryServer(VERSIONS))
     board.assign(ONE, generation=1)
     async with board.agent() as running:
         await until(lambda: running.runs(1, 8) or running.store.state.record.seen_generation > 1)
-        board.assign(TWO, generation=2)
-        await until(lambda: running.runs(2, 8))
+        board.assign(TWO, SPEECH, generation=2)
+        await until(lambda: running.run(net=(2, 8), speech=(1, 8)))
 
 
 async def get_over(folder: Path) -> None:
     """As ``live``, looked at again and again, as time does with an agent that waits for room on its disk."""
-    server = MemoryServer([ONE, TWO])
+    server = MemoryServer(VERSIONS)
     board = Board(folder, server)
     board.assign(ONE, generation=1)
     async with board.agent() as running:
 
-        async def reaches(version: int) -> bool:
+        async def reaches(**models: tuple[int, int]) -> bool:
             running.agent.look_again()
-            return running.runs(version, 8)
+            return running.run(**models)
 
-        await until(lambda: reaches(1))
-        board.assign(TWO, generation=2)
-        await until(lambda: reaches(2))
+        await until(lambda: reaches(net=(1, 8)))
+        board.assign(TWO, SPEECH, generation=2)
+        await until(lambda: reaches(net=(2, 8), speech=(1, 8)))
         assert running.fault() == ""
         counted = running.ledger()
         assert counted | expected() == counted, f"{counted} is not {expected()}"
@@ -106,35 +108,42 @@ async def get_over(folder: Path) -> None:
         assert 0 <= lost <= CHUNK_BYTES, f"{lost} bytes came and were not counted"
 
 
+def reached(running: RunningAgent) -> dict[str, int]:
+    """Model to the highest level that the ledger knows of its last version."""
+    return {model: levels[-1] for (model, _), levels in sorted(running.store.ledger.reached().items())}
+
+
 def expected() -> dict[str, int]:
-    """What the two versions move."""
+    """What the versions move."""
+    bases_bytes = ONE.wire(4) + SPEECH.wire(4, without=ONE)
     return {
-        "base": ONE.wire(4),
-        "shard": ONE.wire(8) - ONE.wire(4),
+        "base": bases_bytes,
+        "shard": ONE.wire(8) + SPEECH.wire(8, without=ONE) - bases_bytes,
         "update": TWO.wire(8, without=ONE),
-        "metadata": ONE.metadata + len(TWO.frame) + TWO.manifest.self_test.size_bytes,
+        "metadata": ONE.metadata + len(TWO.frame) + TWO.manifest.self_test.size_bytes + SPEECH.metadata,
     }
 
 
 async def check(folder: Path) -> None:
     """What answered before answers again without a server; then everything comes to its right end."""
-    server = MemoryServer([ONE, TWO], away=True)
+    server = MemoryServer(VERSIONS, away=True)
     board = Board(folder, server)
     async with board.agent() as running:
-        if running.store.state.record.active is not None:
+        if running.store.state.record.slot("net").active is not None:
             await until(running.agent.keeper.models)
         server.away = False
         board.assign(ONE, generation=1)
         await until(lambda: running.runs(1, 8) or running.store.state.record.seen_generation > 1)
-        board.assign(TWO, generation=2)
-        await until(lambda: running.runs(2, 8))
+        board.assign(TWO, SPEECH, generation=2)
+        await until(lambda: running.run(net=(2, 8), speech=(1, 8)))
         wanted = {**expected(), "retransmitted": 0, "overhead": 0, "delta": 0}
         assert running.ledger() == wanted, f"{running.ledger()} is not {wanted}"
-        assert running.store.ledger.reached()["net", 2][-1] == 8
-        previous = running.store.state.record.previous
+        # What a start finds at its level is noted in the first turn after it.
+        await until(lambda: reached(running) == {"net": 8, "speech": 8})
+        previous = running.store.state.record.slot("net").previous
         assert previous is not None
         assert previous.release == ONE.release
-        assert running.store.blobs.present == set(ONE.blobs) | set(TWO.blobs)
+        assert running.store.blobs.present == set(ONE.blobs) | set(TWO.blobs) | SPEECH.device_blobs
     for path in (folder / "blobs").iterdir():
         assert sha256_hex(path.read_bytes()) == path.name
     assert list((folder / "partial").iterdir()) == []

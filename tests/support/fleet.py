@@ -33,6 +33,9 @@ from device_agent.link.server import Chunk, DeltaOffer, Wanted
 from device_agent.residency.block_loader import ReadBlob
 from device_agent.residency.pager import Pager, PageReport
 from device_agent.residency.policy import total_bytes
+from device_agent.sensors.guarded import Sensors
+from device_agent.sensors.port import Sensor
+from device_agent.sensors.readings import Readings
 from device_agent.settings import Settings
 from device_agent.store.records import Broker, Release
 from device_agent.store.store import Store
@@ -302,19 +305,28 @@ class MemoryRuntime:
     Attributes:
         failing: Version and level that do not pass.
         surprises: Versions whose load fails with an error that nobody foresaw.
+        hungry: Models whose load finds no memory.
         loads: Version and levels of every load.
+        loaded: Model of every load.
+        shares: Model and share of the budget, as they were told.
         proofs: Version and level of every self-test.
     """
 
     failing: set[tuple[int, int]] = field(default_factory=set)
     surprises: set[int] = field(default_factory=set)
+    hungry: set[str] = field(default_factory=set)
     loads: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
+    loaded: list[str] = field(default_factory=list)
+    shares: list[tuple[str, int]] = field(default_factory=list)
     proofs: list[tuple[int, int]] = field(default_factory=list)
     on_load: Callable[[], None] = lambda: None
 
     def load(self, manifest: Manifest, read: ReadBlob, levels: Sequence[int]) -> MemoryServed:
         self.loads.append((manifest.version, tuple(levels)))
+        self.loaded.append(manifest.model)
         self.on_load()
+        if manifest.model in self.hungry:
+            raise MemoryError
         if manifest.version in self.surprises:
             raise RuntimeError("nobody foresaw this")
         decode_bytes(read(manifest.graph.digest), manifest.graph)
@@ -357,7 +369,7 @@ class MemoryServed:
         return level
 
     def set_memory(self, memory_bytes: int) -> None:
-        pass
+        self._runtime.shares.append((self.name, memory_bytes))
 
     def set_levels(self, levels: Sequence[int]) -> PageReport:
         return self._pager.set_levels(levels)
@@ -367,20 +379,17 @@ class MemoryServed:
 
 
 class Memory:
-    """``MemorySensor`` of a board without limits."""
+    """``Sensor`` of a board with plenty of memory, and nothing else."""
 
-    def limit_bytes(self) -> int:
-        return PLENTY_BYTES
-
-    def process_bytes(self) -> int:
-        return 0
+    def read(self) -> Readings:
+        return Readings(memory_limit_bytes=PLENTY_BYTES)
 
 
 @dataclass
 class Board:
     """A device whose agent can be started, stopped and looked at; the store outlives the agent.
 
-    ``load`` takes the place of the runtime in memory.
+    ``load`` takes the place of the runtime in memory, ``sensor`` is what the board says of itself.
     """
 
     folder: Path
@@ -391,6 +400,7 @@ class Board:
     generation: int = 0
     load: Load | None = None
     clock: Clock = field(default_factory=SystemClock)
+    sensor: Sensor = field(default_factory=Memory)
 
     def __post_init__(self) -> None:
         self.settings = replace(
@@ -406,12 +416,12 @@ class Board:
     @asynccontextmanager
     async def agent(self) -> AsyncIterator[RunningAgent]:
         """An agent on the board's store, until the block ends."""
-        store = Store.open(self.folder, "board")
+        store = Store.open(self.folder, "board", self.settings.disk_budget_bytes)
         outside = Outside(
             server=self.server,
             control=self.control,
             load=self.load or self.runtime.load,
-            memory=Memory(),
+            sensors=Sensors([self.sensor]),
             clock=self.clock,
             backoff=lambda: Backoff(first_seconds=0.01, longest_seconds=0.05),
             started_unix_ms=0,
@@ -429,7 +439,7 @@ class Board:
     def assign(
         self,
         version: TestVersion,
-        *,
+        *further: TestVersion,
         max_level: int = 0,
         allow_older: bool = False,
         generation: int | None = None,
@@ -444,6 +454,16 @@ class Board:
             manifest_size_bytes=release.manifest_size_bytes,
             max_level=max_level,
             allow_older=allow_older,
+            further=[
+                control_pb2.FurtherVersion(
+                    ref=catalog_pb2.VersionRef(model=other.release.model, version=other.release.version),
+                    manifest_digest=to_wire(other.release.manifest_digest),
+                    manifest_size_bytes=other.release.manifest_size_bytes,
+                    max_level=max_level,
+                    allow_older=allow_older,
+                )
+                for other in further
+            ],
         )
         self.control.say(Topic.ASSIGNMENT, message.SerializeToString())
 
@@ -472,6 +492,12 @@ class RunningAgent:
             and (status.proven.version, status.level) == (version, level)
             and status.phase in {"idle", "failed"}
         )
+
+    def run(self, **models: tuple[int, int]) -> bool:
+        """Whether exactly these answer, each with a version and at a level, and everything has settled."""
+        status = self.agent.status()
+        found = {model.model: (model.proven.version, model.level) for model in status.models if model.proven}
+        return found == models and status.phase in {"idle", "failed"}
 
     def fault(self) -> str:
         fault = self.agent.status().fault

@@ -95,9 +95,18 @@ def start_boards(
 
 
 def budget_for(manifest: Manifest, device_id: str) -> int:
-    """The memory that a board has for weights: what its level takes; the largest board has some to spare."""
+    """The memory that a board has for weights: what its level takes; the largest board has some to spare.
+
+    A board between base and full level has half of what the next level takes more: in another version other
+    blocks matter.
+    """
     needed_bytes = memory_needed(manifest, LEVELS[device_id])
-    return int(needed_bytes * _SPARE) if device_id == LARGEST else needed_bytes
+    if device_id == LARGEST:
+        return int(needed_bytes * _SPARE)
+    if LEVELS[device_id] == manifest.levels[0]:
+        return needed_bytes
+    above = min(level for level in manifest.levels if level > LEVELS[device_id])
+    return (needed_bytes + memory_needed(manifest, above)) // 2
 
 
 def _online(client: FleetClient) -> set[str]:

@@ -25,39 +25,43 @@ _sym_db = _symbol_database.Default()
 from nestfleet.v1 import catalog_pb2 as nestfleet_dot_v1_dot_catalog__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anestfleet/v1/control.proto\x12\x0cnestfleet.v1\x1a\x1anestfleet/v1/catalog.proto\"\xd0\x01\n\nAssignment\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12%\n\x03ref\x18\x03 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\x12\x17\n\x0fmanifest_digest\x18\x04 \x01(\x0c\x12\x1b\n\x13manifest_size_bytes\x18\x05 \x01(\x04\x12\x11\n\tmax_level\x18\x06 \x01(\r\x12\x13\n\x0b\x61llow_older\x18\x07 \x01(\x08\x12\x16\n\x0eissued_unix_ms\x18\x08 \x01(\x04\"|\n\x06Limits\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x1b\n\x13memory_budget_bytes\x18\x03 \x01(\x04\x12.\n\x08transfer\x18\x04 \x01(\x0b\x32\x1c.nestfleet.v1.TransferLimits\"\x8c\x01\n\x0eTransferLimits\x12\"\n\x1a\x62\x61ndwidth_bytes_per_second\x18\x01 \x01(\x04\x12\x15\n\rmonthly_bytes\x18\x02 \x01(\x04\x12*\n\x07metered\x18\x03 \x01(\x0e\x32\x19.nestfleet.v1.MeteredRule\x12\x13\n\x0bquiet_hours\x18\x04 \x01(\t\"L\n\x05\x46\x61ult\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12%\n\x03ref\x18\x03 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\",\n\x0bLevelBlocks\x12\r\n\x05level\x18\x01 \x01(\r\x12\x0e\n\x06\x62locks\x18\x02 \x01(\r\"\xc7\x05\n\x0b\x44\x65viceState\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x18\n\x10reported_unix_ms\x18\x03 \x01(\x04\x12\"\n\x05phase\x18\x04 \x01(\x0e\x32\x13.nestfleet.v1.Phase\x12*\n\x08\x61ssigned\x18\x05 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\x12,\n\ndownloaded\x18\x06 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\x12(\n\x06proven\x18\x07 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\x12\r\n\x05level\x18\x08 \x01(\r\x12)\n\x06\x62locks\x18\t \x03(\x0b\x32\x19.nestfleet.v1.LevelBlocks\x12\x1b\n\x13memory_budget_bytes\x18\n \x01(\x04\x12\x16\n\x0eresident_bytes\x18\x0b \x01(\x04\x12\x12\n\ndisk_bytes\x18\x0c \x01(\x04\x12\"\n\x05\x66\x61ult\x18\r \x01(\x0b\x32\x13.nestfleet.v1.Fault\x12\x18\n\x10\x66\x65tch_done_bytes\x18\x0e \x01(\x04\x12\x19\n\x11\x66\x65tch_total_bytes\x18\x0f \x01(\x04\x12\x15\n\rinference_url\x18\x10 \x01(\t\x12\x1f\n\x17\x66irst_inference_seconds\x18\x11 \x01(\x01\x12\x15\n\rloaded_digest\x18\x12 \x01(\x0c\x12\x1d\n\x15\x61ssignment_generation\x18\x13 \x01(\x04\x12(\n\x04hold\x18\x14 \x01(\x0b\x32\x1a.nestfleet.v1.TransferHold\x12\x35\n\x0ftransfer_limits\x18\x15 \x01(\x0b\x32\x1c.nestfleet.v1.TransferLimits\x12\x13\n\x0bmonth_bytes\x18\x16 \x01(\x04\x12\x0f\n\x07metered\x18\x17 \x01(\x08\"D\n\x0cTransferHold\x12\r\n\x05limit\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x15\n\runtil_unix_ms\x18\x03 \x01(\x04\"A\n\x08Presence\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0e\n\x06online\x18\x03 \x01(\x08\"\x95\x01\n\rTransferTotal\x12%\n\x03ref\x18\x01 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\x12(\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.nestfleet.v1.TransferKind\x12\r\n\x05level\x18\x03 \x01(\r\x12\x15\n\rpayload_bytes\x18\x04 \x01(\x04\x12\r\n\x05\x62lobs\x18\x05 \x01(\r\"F\n\rLevelsReached\x12%\n\x03ref\x18\x01 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\x12\x0e\n\x06levels\x18\x02 \x03(\r\"\xa9\x01\n\x0cLedgerReport\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x11\n\tledger_id\x18\x02 \x01(\t\x12\x18\n\x10reported_unix_ms\x18\x03 \x01(\x04\x12+\n\x06totals\x18\x04 \x03(\x0b\x32\x1b.nestfleet.v1.TransferTotal\x12,\n\x07reached\x18\x05 \x03(\x0b\x32\x1b.nestfleet.v1.LevelsReached*w\n\x0bMeteredRule\x12\x1c\n\x18METERED_RULE_UNSPECIFIED\x10\x00\x12\x14\n\x10METERED_RULE_ALL\x10\x01\x12\x1a\n\x16METERED_RULE_BASE_ONLY\x10\x02\x12\x18\n\x14METERED_RULE_NOTHING\x10\x03*z\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x0e\n\nPHASE_IDLE\x10\x01\x12\x12\n\x0ePHASE_FETCHING\x10\x02\x12\x11\n\rPHASE_PROVING\x10\x03\x12\x10\n\x0cPHASE_FAILED\x10\x04\x12\x11\n\rPHASE_WAITING\x10\x05*\xea\x01\n\x0cTransferKind\x12\x1d\n\x19TRANSFER_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12TRANSFER_KIND_BASE\x10\x01\x12\x17\n\x13TRANSFER_KIND_SHARD\x10\x02\x12\x18\n\x14TRANSFER_KIND_UPDATE\x10\x03\x12\x1a\n\x16TRANSFER_KIND_METADATA\x10\x04\x12\x1f\n\x1bTRANSFER_KIND_RETRANSMITTED\x10\x05\x12\x1a\n\x16TRANSFER_KIND_OVERHEAD\x10\x06\x12\x17\n\x13TRANSFER_KIND_DELTA\x10\x07\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1anestfleet/v1/control.proto\x12\x0cnestfleet.v1\x1a\x1anestfleet/v1/catalog.proto\"\xff\x01\n\nAssignment\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12%\n\x03ref\x18\x03 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\x12\x17\n\x0fmanifest_digest\x18\x04 \x01(\x0c\x12\x1b\n\x13manifest_size_bytes\x18\x05 \x01(\x04\x12\x11\n\tmax_level\x18\x06 \x01(\r\x12\x13\n\x0b\x61llow_older\x18\x07 \x01(\x08\x12\x16\n\x0eissued_unix_ms\x18\x08 \x01(\x04\x12-\n\x07\x66urther\x18\t \x03(\x0b\x32\x1c.nestfleet.v1.FurtherVersion\"\xad\x01\n\x0e\x46urtherVersion\x12%\n\x03ref\x18\x01 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\x12\x17\n\x0fmanifest_digest\x18\x02 \x01(\x0c\x12\x1b\n\x13manifest_size_bytes\x18\x03 \x01(\x04\x12\x11\n\tmax_level\x18\x04 \x01(\r\x12\x13\n\x0b\x61llow_older\x18\x05 \x01(\x08\x12\x16\n\x0eissued_unix_ms\x18\x06 \x01(\x04\"|\n\x06Limits\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x04\x12\x1b\n\x13memory_budget_bytes\x18\x03 \x01(\x04\x12.\n\x08transfer\x18\x04 \x01(\x0b\x32\x1c.nestfleet.v1.TransferLimits\"\x8c\x01\n\x0eTransferLimits\x12\"\n\x1a\x62\x61ndwidth_bytes_per_second\x18\x01 \x01(\x04\x12\x15\n\rmonthly_bytes\x18\x02 \x01(\x04\x12*\n\x07metered\x18\x03 \x01(\x0e\x32\x19.nestfleet.v1.MeteredRule\x12\x13\n\x0bquiet_hours\x18\x04 \x01(\t\"L\n\x05\x46\x61ult\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12%\n\x03ref\x18\x03 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\",\n\x0bLevelBlocks\x12\r\n\x05level\x18\x01 \x01(\r\x12\x0e\n\x06\x62locks\x18\x02 \x01(\r\"\xf1\x05\n\x0b\x44\x65viceState\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x18\n\x10reported_unix_ms\x18\x03 \x01(\x04\x12\"\n\x05phase\x18\x04 \x01(\x0e\x32\x13.nestfleet.v1.Phase\x12*\n\x08\x61ssigned\x18\x05 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\x12,\n\ndownloaded\x18\x06 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\x12(\n\x06proven\x18\x07 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\x12\r\n\x05level\x18\x08 \x01(\r\x12)\n\x06\x62locks\x18\t \x03(\x0b\x32\x19.nestfleet.v1.LevelBlocks\x12\x1b\n\x13memory_budget_bytes\x18\n \x01(\x04\x12\x16\n\x0eresident_bytes\x18\x0b \x01(\x04\x12\x12\n\ndisk_bytes\x18\x0c \x01(\x04\x12\"\n\x05\x66\x61ult\x18\r \x01(\x0b\x32\x13.nestfleet.v1.Fault\x12\x18\n\x10\x66\x65tch_done_bytes\x18\x0e \x01(\x04\x12\x19\n\x11\x66\x65tch_total_bytes\x18\x0f \x01(\x04\x12\x15\n\rinference_url\x18\x10 \x01(\t\x12\x1f\n\x17\x66irst_inference_seconds\x18\x11 \x01(\x01\x12\x15\n\rloaded_digest\x18\x12 \x01(\x0c\x12\x1d\n\x15\x61ssignment_generation\x18\x13 \x01(\x04\x12(\n\x04hold\x18\x14 \x01(\x0b\x32\x1a.nestfleet.v1.TransferHold\x12\x35\n\x0ftransfer_limits\x18\x15 \x01(\x0b\x32\x1c.nestfleet.v1.TransferLimits\x12\x13\n\x0bmonth_bytes\x18\x16 \x01(\x04\x12\x0f\n\x07metered\x18\x17 \x01(\x08\x12(\n\x06models\x18\x18 \x03(\x0b\x32\x18.nestfleet.v1.ModelState\"\xc8\x02\n\nModelState\x12\r\n\x05model\x18\x01 \x01(\t\x12*\n\x08\x61ssigned\x18\x02 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\x12,\n\ndownloaded\x18\x03 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\x12(\n\x06proven\x18\x04 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\x12\r\n\x05level\x18\x05 \x01(\r\x12)\n\x06\x62locks\x18\x06 \x03(\x0b\x32\x19.nestfleet.v1.LevelBlocks\x12\x16\n\x0eresident_bytes\x18\x07 \x01(\x04\x12\x1a\n\x12memory_share_bytes\x18\x08 \x01(\x04\x12\"\n\x05\x66\x61ult\x18\t \x01(\x0b\x32\x13.nestfleet.v1.Fault\x12\x15\n\rloaded_digest\x18\n \x01(\x0c\"D\n\x0cTransferHold\x12\r\n\x05limit\x18\x01 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\x12\x15\n\runtil_unix_ms\x18\x03 \x01(\x04\"A\n\x08Presence\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0e\n\x06online\x18\x03 \x01(\x08\"\x95\x01\n\rTransferTotal\x12%\n\x03ref\x18\x01 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\x12(\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.nestfleet.v1.TransferKind\x12\r\n\x05level\x18\x03 \x01(\r\x12\x15\n\rpayload_bytes\x18\x04 \x01(\x04\x12\r\n\x05\x62lobs\x18\x05 \x01(\r\"F\n\rLevelsReached\x12%\n\x03ref\x18\x01 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\x12\x0e\n\x06levels\x18\x02 \x03(\r\"\xa9\x01\n\x0cLedgerReport\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x11\n\tledger_id\x18\x02 \x01(\t\x12\x18\n\x10reported_unix_ms\x18\x03 \x01(\x04\x12+\n\x06totals\x18\x04 \x03(\x0b\x32\x1b.nestfleet.v1.TransferTotal\x12,\n\x07reached\x18\x05 \x03(\x0b\x32\x1b.nestfleet.v1.LevelsReached*w\n\x0bMeteredRule\x12\x1c\n\x18METERED_RULE_UNSPECIFIED\x10\x00\x12\x14\n\x10METERED_RULE_ALL\x10\x01\x12\x1a\n\x16METERED_RULE_BASE_ONLY\x10\x02\x12\x18\n\x14METERED_RULE_NOTHING\x10\x03*z\n\x05Phase\x12\x15\n\x11PHASE_UNSPECIFIED\x10\x00\x12\x0e\n\nPHASE_IDLE\x10\x01\x12\x12\n\x0ePHASE_FETCHING\x10\x02\x12\x11\n\rPHASE_PROVING\x10\x03\x12\x10\n\x0cPHASE_FAILED\x10\x04\x12\x11\n\rPHASE_WAITING\x10\x05*\xea\x01\n\x0cTransferKind\x12\x1d\n\x19TRANSFER_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12TRANSFER_KIND_BASE\x10\x01\x12\x17\n\x13TRANSFER_KIND_SHARD\x10\x02\x12\x18\n\x14TRANSFER_KIND_UPDATE\x10\x03\x12\x1a\n\x16TRANSFER_KIND_METADATA\x10\x04\x12\x1f\n\x1bTRANSFER_KIND_RETRANSMITTED\x10\x05\x12\x1a\n\x16TRANSFER_KIND_OVERHEAD\x10\x06\x12\x17\n\x13TRANSFER_KIND_DELTA\x10\x07\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'nestfleet.v1.control_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_METEREDRULE']._serialized_start=1923
-  _globals['_METEREDRULE']._serialized_end=2042
-  _globals['_PHASE']._serialized_start=2044
-  _globals['_PHASE']._serialized_end=2166
-  _globals['_TRANSFERKIND']._serialized_start=2169
-  _globals['_TRANSFERKIND']._serialized_end=2403
+  _globals['_METEREDRULE']._serialized_start=2519
+  _globals['_METEREDRULE']._serialized_end=2638
+  _globals['_PHASE']._serialized_start=2640
+  _globals['_PHASE']._serialized_end=2762
+  _globals['_TRANSFERKIND']._serialized_start=2765
+  _globals['_TRANSFERKIND']._serialized_end=2999
   _globals['_ASSIGNMENT']._serialized_start=73
-  _globals['_ASSIGNMENT']._serialized_end=281
-  _globals['_LIMITS']._serialized_start=283
-  _globals['_LIMITS']._serialized_end=407
-  _globals['_TRANSFERLIMITS']._serialized_start=410
-  _globals['_TRANSFERLIMITS']._serialized_end=550
-  _globals['_FAULT']._serialized_start=552
-  _globals['_FAULT']._serialized_end=628
-  _globals['_LEVELBLOCKS']._serialized_start=630
-  _globals['_LEVELBLOCKS']._serialized_end=674
-  _globals['_DEVICESTATE']._serialized_start=677
-  _globals['_DEVICESTATE']._serialized_end=1388
-  _globals['_TRANSFERHOLD']._serialized_start=1390
-  _globals['_TRANSFERHOLD']._serialized_end=1458
-  _globals['_PRESENCE']._serialized_start=1460
-  _globals['_PRESENCE']._serialized_end=1525
-  _globals['_TRANSFERTOTAL']._serialized_start=1528
-  _globals['_TRANSFERTOTAL']._serialized_end=1677
-  _globals['_LEVELSREACHED']._serialized_start=1679
-  _globals['_LEVELSREACHED']._serialized_end=1749
-  _globals['_LEDGERREPORT']._serialized_start=1752
-  _globals['_LEDGERREPORT']._serialized_end=1921
+  _globals['_ASSIGNMENT']._serialized_end=328
+  _globals['_FURTHERVERSION']._serialized_start=331
+  _globals['_FURTHERVERSION']._serialized_end=504
+  _globals['_LIMITS']._serialized_start=506
+  _globals['_LIMITS']._serialized_end=630
+  _globals['_TRANSFERLIMITS']._serialized_start=633
+  _globals['_TRANSFERLIMITS']._serialized_end=773
+  _globals['_FAULT']._serialized_start=775
+  _globals['_FAULT']._serialized_end=851
+  _globals['_LEVELBLOCKS']._serialized_start=853
+  _globals['_LEVELBLOCKS']._serialized_end=897
+  _globals['_DEVICESTATE']._serialized_start=900
+  _globals['_DEVICESTATE']._serialized_end=1653
+  _globals['_MODELSTATE']._serialized_start=1656
+  _globals['_MODELSTATE']._serialized_end=1984
+  _globals['_TRANSFERHOLD']._serialized_start=1986
+  _globals['_TRANSFERHOLD']._serialized_end=2054
+  _globals['_PRESENCE']._serialized_start=2056
+  _globals['_PRESENCE']._serialized_end=2121
+  _globals['_TRANSFERTOTAL']._serialized_start=2124
+  _globals['_TRANSFERTOTAL']._serialized_end=2273
+  _globals['_LEVELSREACHED']._serialized_start=2275
+  _globals['_LEVELSREACHED']._serialized_end=2345
+  _globals['_LEDGERREPORT']._serialized_start=2348
+  _globals['_LEDGERREPORT']._serialized_end=2517
 # @@protoc_insertion_point(module_scope)

@@ -132,6 +132,7 @@ class Assignment(_message.Message):
     MAX_LEVEL_FIELD_NUMBER: _builtins.int
     ALLOW_OLDER_FIELD_NUMBER: _builtins.int
     ISSUED_UNIX_MS_FIELD_NUMBER: _builtins.int
+    FURTHER_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     generation: _builtins.int
     """Rises with every change; a device ignores one below what it has seen."""
@@ -145,6 +146,10 @@ class Assignment(_message.Message):
     issued_unix_ms: _builtins.int
     @_builtins.property
     def ref(self) -> _catalog_pb2.VersionRef: ...
+    @_builtins.property
+    def further(self) -> _containers.RepeatedCompositeFieldContainer[Global___FurtherVersion]:
+        """Versions of other models that the device runs beside `ref`; at most 7, each model once."""
+
     def __init__(
         self,
         *,
@@ -156,14 +161,53 @@ class Assignment(_message.Message):
         max_level: _builtins.int = ...,
         allow_older: _builtins.bool = ...,
         issued_unix_ms: _builtins.int = ...,
+        further: _abc.Iterable[Global___FurtherVersion] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_older", b"allow_older", "device_id", b"device_id", "generation", b"generation", "issued_unix_ms", b"issued_unix_ms", "manifest_digest", b"manifest_digest", "manifest_size_bytes", b"manifest_size_bytes", "max_level", b"max_level", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_older", b"allow_older", "device_id", b"device_id", "further", b"further", "generation", b"generation", "issued_unix_ms", b"issued_unix_ms", "manifest_digest", b"manifest_digest", "manifest_size_bytes", b"manifest_size_bytes", "max_level", b"max_level", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Assignment: _TypeAlias = Assignment  # noqa: Y015
+
+@_typing.final
+class FurtherVersion(_message.Message):
+    """A version that a device runs beside the first; fields as in Assignment."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    MANIFEST_DIGEST_FIELD_NUMBER: _builtins.int
+    MANIFEST_SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_LEVEL_FIELD_NUMBER: _builtins.int
+    ALLOW_OLDER_FIELD_NUMBER: _builtins.int
+    ISSUED_UNIX_MS_FIELD_NUMBER: _builtins.int
+    manifest_digest: _builtins.bytes
+    manifest_size_bytes: _builtins.int
+    max_level: _builtins.int
+    allow_older: _builtins.bool
+    issued_unix_ms: _builtins.int
+    """When the operator stated this version; stays when others are assigned beside it."""
+    @_builtins.property
+    def ref(self) -> _catalog_pb2.VersionRef: ...
+    def __init__(
+        self,
+        *,
+        ref: _catalog_pb2.VersionRef | None = ...,
+        manifest_digest: _builtins.bytes = ...,
+        manifest_size_bytes: _builtins.int = ...,
+        max_level: _builtins.int = ...,
+        allow_older: _builtins.bool = ...,
+        issued_unix_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_older", b"allow_older", "issued_unix_ms", b"issued_unix_ms", "manifest_digest", b"manifest_digest", "manifest_size_bytes", b"manifest_size_bytes", "max_level", b"max_level", "ref", b"ref"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FurtherVersion: _TypeAlias = FurtherVersion  # noqa: Y015
 
 @_typing.final
 class Limits(_message.Message):
@@ -313,6 +357,7 @@ class DeviceState(_message.Message):
     TRANSFER_LIMITS_FIELD_NUMBER: _builtins.int
     MONTH_BYTES_FIELD_NUMBER: _builtins.int
     METERED_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     session_id: _builtins.str
     """Random per process start."""
@@ -364,6 +409,12 @@ class DeviceState(_message.Message):
     def transfer_limits(self) -> Global___TransferLimits:
         """Limits as they hold now, whoever set them."""
 
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelState]:
+        """Every assigned model, in the order of the assignment, and every other that answers. What is said above of
+        a version is said of the first of these; `fault` may be another's where the first has none.
+        """
+
     def __init__(
         self,
         *,
@@ -390,14 +441,73 @@ class DeviceState(_message.Message):
         transfer_limits: Global___TransferLimits | None = ...,
         month_bytes: _builtins.int = ...,
         metered: _builtins.bool = ...,
+        models: _abc.Iterable[Global___ModelState] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "downloaded", b"downloaded", "fault", b"fault", "hold", b"hold", "proven", b"proven", "transfer_limits", b"transfer_limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "assignment_generation", b"assignment_generation", "blocks", b"blocks", "device_id", b"device_id", "disk_bytes", b"disk_bytes", "downloaded", b"downloaded", "fault", b"fault", "fetch_done_bytes", b"fetch_done_bytes", "fetch_total_bytes", b"fetch_total_bytes", "first_inference_seconds", b"first_inference_seconds", "hold", b"hold", "inference_url", b"inference_url", "level", b"level", "loaded_digest", b"loaded_digest", "memory_budget_bytes", b"memory_budget_bytes", "metered", b"metered", "month_bytes", b"month_bytes", "phase", b"phase", "proven", b"proven", "reported_unix_ms", b"reported_unix_ms", "resident_bytes", b"resident_bytes", "session_id", b"session_id", "transfer_limits", b"transfer_limits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "assignment_generation", b"assignment_generation", "blocks", b"blocks", "device_id", b"device_id", "disk_bytes", b"disk_bytes", "downloaded", b"downloaded", "fault", b"fault", "fetch_done_bytes", b"fetch_done_bytes", "fetch_total_bytes", b"fetch_total_bytes", "first_inference_seconds", b"first_inference_seconds", "hold", b"hold", "inference_url", b"inference_url", "level", b"level", "loaded_digest", b"loaded_digest", "memory_budget_bytes", b"memory_budget_bytes", "metered", b"metered", "models", b"models", "month_bytes", b"month_bytes", "phase", b"phase", "proven", b"proven", "reported_unix_ms", b"reported_unix_ms", "resident_bytes", b"resident_bytes", "session_id", b"session_id", "transfer_limits", b"transfer_limits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeviceState: _TypeAlias = DeviceState  # noqa: Y015
+
+@_typing.final
+class ModelState(_message.Message):
+    """One of the models of a device; fields as in DeviceState."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    ASSIGNED_FIELD_NUMBER: _builtins.int
+    DOWNLOADED_FIELD_NUMBER: _builtins.int
+    PROVEN_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    BLOCKS_FIELD_NUMBER: _builtins.int
+    RESIDENT_BYTES_FIELD_NUMBER: _builtins.int
+    MEMORY_SHARE_BYTES_FIELD_NUMBER: _builtins.int
+    FAULT_FIELD_NUMBER: _builtins.int
+    LOADED_DIGEST_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    level: _builtins.int
+    resident_bytes: _builtins.int
+    memory_share_bytes: _builtins.int
+    """Part of the common memory budget that is this model's; 0 when nothing of it runs."""
+    loaded_digest: _builtins.bytes
+    @_builtins.property
+    def assigned(self) -> _catalog_pb2.VersionRef:
+        """Unset where the model is not assigned any more."""
+
+    @_builtins.property
+    def downloaded(self) -> _catalog_pb2.VersionRef: ...
+    @_builtins.property
+    def proven(self) -> _catalog_pb2.VersionRef: ...
+    @_builtins.property
+    def blocks(self) -> _containers.RepeatedCompositeFieldContainer[Global___LevelBlocks]: ...
+    @_builtins.property
+    def fault(self) -> Global___Fault:
+        """Why the assigned version, or a level of the proven one, is not running."""
+
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        assigned: _catalog_pb2.VersionRef | None = ...,
+        downloaded: _catalog_pb2.VersionRef | None = ...,
+        proven: _catalog_pb2.VersionRef | None = ...,
+        level: _builtins.int = ...,
+        blocks: _abc.Iterable[Global___LevelBlocks] | None = ...,
+        resident_bytes: _builtins.int = ...,
+        memory_share_bytes: _builtins.int = ...,
+        fault: Global___Fault | None = ...,
+        loaded_digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "downloaded", b"downloaded", "fault", b"fault", "proven", b"proven"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "blocks", b"blocks", "downloaded", b"downloaded", "fault", b"fault", "level", b"level", "loaded_digest", b"loaded_digest", "memory_share_bytes", b"memory_share_bytes", "model", b"model", "proven", b"proven", "resident_bytes", b"resident_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelState: _TypeAlias = ModelState  # noqa: Y015
 
 @_typing.final
 class TransferHold(_message.Message):
@@ -409,7 +519,7 @@ class TransferHold(_message.Message):
     DETAIL_FIELD_NUMBER: _builtins.int
     UNTIL_UNIX_MS_FIELD_NUMBER: _builtins.int
     limit: _builtins.str
-    """"monthly_budget", "metered", "quiet_hours", "disk" or "update_budget"."""
+    """"monthly_budget", "metered", "quiet_hours", "disk", "update_budget" or "board"."""
     detail: _builtins.str
     """One sentence for the operator."""
     until_unix_ms: _builtins.int

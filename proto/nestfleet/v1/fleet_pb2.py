@@ -26,7 +26,7 @@ from nestfleet.v1 import catalog_pb2 as nestfleet_dot_v1_dot_catalog__pb2
 from nestfleet.v1 import control_pb2 as nestfleet_dot_v1_dot_control__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18nestfleet/v1/fleet.proto\x12\x0cnestfleet.v1\x1a\x1anestfleet/v1/catalog.proto\x1a\x1anestfleet/v1/control.proto\"\xe5\x02\n\x06\x44\x65vice\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0e\n\x06online\x18\x02 \x01(\x08\x12\x18\n\x10\x65nrolled_unix_ms\x18\x03 \x01(\x04\x12\x19\n\x11last_seen_unix_ms\x18\x04 \x01(\x04\x12\x15\n\ragent_version\x18\x05 \x01(\t\x12\x10\n\x08platform\x18\x06 \x01(\t\x12*\n\x08\x61ssigned\x18\x07 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\x12\x11\n\tmax_level\x18\x08 \x01(\r\x12\x1d\n\x15\x61ssignment_generation\x18\t \x01(\x04\x12(\n\x05state\x18\n \x01(\x0b\x32\x19.nestfleet.v1.DeviceState\x12\x1b\n\x13memory_budget_bytes\x18\x0b \x01(\x04\x12\x35\n\x0ftransfer_limits\x18\x0c \x01(\x0b\x32\x1c.nestfleet.v1.TransferLimits\"\x14\n\x12ListDevicesRequest\"<\n\x13ListDevicesResponse\x12%\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x14.nestfleet.v1.Device\"\x87\x01\n\rAssignRequest\x12%\n\x03ref\x18\x01 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\x12\x12\n\ndevice_ids\x18\x02 \x03(\t\x12\x13\n\x0b\x61ll_devices\x18\x03 \x01(\x08\x12\x11\n\tmax_level\x18\x04 \x01(\r\x12\x13\n\x0b\x61llow_older\x18\x05 \x01(\x08\"7\n\x0e\x41ssignResponse\x12%\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x14.nestfleet.v1.Device\"r\n\x10SetLimitsRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x1b\n\x13memory_budget_bytes\x18\x02 \x01(\x04\x12.\n\x08transfer\x18\x03 \x01(\x0b\x32\x1c.nestfleet.v1.TransferLimits\"9\n\x11SetLimitsResponse\x12$\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x14.nestfleet.v1.Device\"(\n\x13\x46orgetDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\"\x16\n\x14\x46orgetDeviceResponse\"\"\n\x11GetSavingsRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\xb9\x02\n\x07Savings\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x12\n\nbase_bytes\x18\x02 \x01(\x04\x12\x13\n\x0bshard_bytes\x18\x03 \x01(\x04\x12\x14\n\x0cupdate_bytes\x18\x04 \x01(\x04\x12\x16\n\x0emetadata_bytes\x18\x05 \x01(\x04\x12\x1b\n\x13retransmitted_bytes\x18\x06 \x01(\x04\x12\x13\n\x0bmoved_bytes\x18\x07 \x01(\x04\x12\x12\n\nfp32_bytes\x18\x08 \x01(\x04\x12\x12\n\nint8_bytes\x18\t \x01(\x04\x12\x16\n\x0eseparate_bytes\x18\n \x01(\x04\x12\x13\n\x0bpaper_bytes\x18\x0b \x01(\x04\x12\x10\n\x08versions\x18\x0c \x01(\r\x12\x16\n\x0eoverhead_bytes\x18\r \x01(\x04\x12\x13\n\x0b\x64\x65lta_bytes\x18\x0e \x01(\x04\"W\n\x0bHourlyBytes\x12\x0f\n\x07unix_ms\x18\x01 \x01(\x04\x12(\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.nestfleet.v1.TransferKind\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\"\x8c\x01\n\x12GetSavingsResponse\x12&\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x15.nestfleet.v1.Savings\x12$\n\x05\x66leet\x18\x02 \x01(\x0b\x32\x15.nestfleet.v1.Savings\x12(\n\x05hours\x18\x03 \x03(\x0b\x32\x19.nestfleet.v1.HourlyBytes\"(\n\x15\x43ollectGarbageRequest\x12\x0f\n\x07\x64ry_run\x18\x01 \x01(\x08\"<\n\x16\x43ollectGarbageResponse\x12\r\n\x05\x62lobs\x18\x01 \x01(\r\x12\x13\n\x0b\x66reed_bytes\x18\x02 \x01(\x04\x32\xfa\x03\n\x0c\x46leetService\x12R\n\x0bListDevices\x12 .nestfleet.v1.ListDevicesRequest\x1a!.nestfleet.v1.ListDevicesResponse\x12\x43\n\x06\x41ssign\x12\x1b.nestfleet.v1.AssignRequest\x1a\x1c.nestfleet.v1.AssignResponse\x12L\n\tSetLimits\x12\x1e.nestfleet.v1.SetLimitsRequest\x1a\x1f.nestfleet.v1.SetLimitsResponse\x12U\n\x0c\x46orgetDevice\x12!.nestfleet.v1.ForgetDeviceRequest\x1a\".nestfleet.v1.ForgetDeviceResponse\x12O\n\nGetSavings\x12\x1f.nestfleet.v1.GetSavingsRequest\x1a .nestfleet.v1.GetSavingsResponse\x12[\n\x0e\x43ollectGarbage\x12#.nestfleet.v1.CollectGarbageRequest\x1a$.nestfleet.v1.CollectGarbageResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18nestfleet/v1/fleet.proto\x12\x0cnestfleet.v1\x1a\x1anestfleet/v1/catalog.proto\x1a\x1anestfleet/v1/control.proto\"\x9f\x03\n\x06\x44\x65vice\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x0e\n\x06online\x18\x02 \x01(\x08\x12\x18\n\x10\x65nrolled_unix_ms\x18\x03 \x01(\x04\x12\x19\n\x11last_seen_unix_ms\x18\x04 \x01(\x04\x12\x15\n\ragent_version\x18\x05 \x01(\t\x12\x10\n\x08platform\x18\x06 \x01(\t\x12*\n\x08\x61ssigned\x18\x07 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\x12\x11\n\tmax_level\x18\x08 \x01(\r\x12\x1d\n\x15\x61ssignment_generation\x18\t \x01(\x04\x12(\n\x05state\x18\n \x01(\x0b\x32\x19.nestfleet.v1.DeviceState\x12\x1b\n\x13memory_budget_bytes\x18\x0b \x01(\x04\x12\x35\n\x0ftransfer_limits\x18\x0c \x01(\x0b\x32\x1c.nestfleet.v1.TransferLimits\x12\x38\n\x11\x61ssigned_versions\x18\r \x03(\x0b\x32\x1d.nestfleet.v1.AssignedVersion\"`\n\x0f\x41ssignedVersion\x12%\n\x03ref\x18\x01 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\x12\x11\n\tmax_level\x18\x02 \x01(\r\x12\x13\n\x0b\x61llow_older\x18\x03 \x01(\x08\"\x14\n\x12ListDevicesRequest\"<\n\x13ListDevicesResponse\x12%\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x14.nestfleet.v1.Device\"\xc2\x01\n\rAssignRequest\x12%\n\x03ref\x18\x01 \x01(\x0b\x32\x18.nestfleet.v1.VersionRef\x12\x12\n\ndevice_ids\x18\x02 \x03(\t\x12\x13\n\x0b\x61ll_devices\x18\x03 \x01(\x08\x12\x11\n\tmax_level\x18\x04 \x01(\r\x12\x13\n\x0b\x61llow_older\x18\x05 \x01(\x08\x12)\n\x07\x66urther\x18\x06 \x03(\x0b\x32\x18.nestfleet.v1.VersionRef\x12\x0e\n\x06\x62\x65side\x18\x07 \x01(\x08\"7\n\x0e\x41ssignResponse\x12%\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x14.nestfleet.v1.Device\"r\n\x10SetLimitsRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x1b\n\x13memory_budget_bytes\x18\x02 \x01(\x04\x12.\n\x08transfer\x18\x03 \x01(\x0b\x32\x1c.nestfleet.v1.TransferLimits\"9\n\x11SetLimitsResponse\x12$\n\x06\x64\x65vice\x18\x01 \x01(\x0b\x32\x14.nestfleet.v1.Device\"(\n\x13\x46orgetDeviceRequest\x12\x11\n\tdevice_id\x18\x01 \x01(\t\"\x16\n\x14\x46orgetDeviceResponse\"\"\n\x11GetSavingsRequest\x12\r\n\x05model\x18\x01 \x01(\t\"\xb9\x02\n\x07Savings\x12\x11\n\tdevice_id\x18\x01 \x01(\t\x12\x12\n\nbase_bytes\x18\x02 \x01(\x04\x12\x13\n\x0bshard_bytes\x18\x03 \x01(\x04\x12\x14\n\x0cupdate_bytes\x18\x04 \x01(\x04\x12\x16\n\x0emetadata_bytes\x18\x05 \x01(\x04\x12\x1b\n\x13retransmitted_bytes\x18\x06 \x01(\x04\x12\x13\n\x0bmoved_bytes\x18\x07 \x01(\x04\x12\x12\n\nfp32_bytes\x18\x08 \x01(\x04\x12\x12\n\nint8_bytes\x18\t \x01(\x04\x12\x16\n\x0eseparate_bytes\x18\n \x01(\x04\x12\x13\n\x0bpaper_bytes\x18\x0b \x01(\x04\x12\x10\n\x08versions\x18\x0c \x01(\r\x12\x16\n\x0eoverhead_bytes\x18\r \x01(\x04\x12\x13\n\x0b\x64\x65lta_bytes\x18\x0e \x01(\x04\"W\n\x0bHourlyBytes\x12\x0f\n\x07unix_ms\x18\x01 \x01(\x04\x12(\n\x04kind\x18\x02 \x01(\x0e\x32\x1a.nestfleet.v1.TransferKind\x12\r\n\x05\x62ytes\x18\x03 \x01(\x04\"\x8c\x01\n\x12GetSavingsResponse\x12&\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x15.nestfleet.v1.Savings\x12$\n\x05\x66leet\x18\x02 \x01(\x0b\x32\x15.nestfleet.v1.Savings\x12(\n\x05hours\x18\x03 \x03(\x0b\x32\x19.nestfleet.v1.HourlyBytes\"(\n\x15\x43ollectGarbageRequest\x12\x0f\n\x07\x64ry_run\x18\x01 \x01(\x08\"<\n\x16\x43ollectGarbageResponse\x12\r\n\x05\x62lobs\x18\x01 \x01(\r\x12\x13\n\x0b\x66reed_bytes\x18\x02 \x01(\x04\x32\xfa\x03\n\x0c\x46leetService\x12R\n\x0bListDevices\x12 .nestfleet.v1.ListDevicesRequest\x1a!.nestfleet.v1.ListDevicesResponse\x12\x43\n\x06\x41ssign\x12\x1b.nestfleet.v1.AssignRequest\x1a\x1c.nestfleet.v1.AssignResponse\x12L\n\tSetLimits\x12\x1e.nestfleet.v1.SetLimitsRequest\x1a\x1f.nestfleet.v1.SetLimitsResponse\x12U\n\x0c\x46orgetDevice\x12!.nestfleet.v1.ForgetDeviceRequest\x1a\".nestfleet.v1.ForgetDeviceResponse\x12O\n\nGetSavings\x12\x1f.nestfleet.v1.GetSavingsRequest\x1a .nestfleet.v1.GetSavingsResponse\x12[\n\x0e\x43ollectGarbage\x12#.nestfleet.v1.CollectGarbageRequest\x1a$.nestfleet.v1.CollectGarbageResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,35 +34,37 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'nestfleet.v1.fleet_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DEVICE']._serialized_start=99
-  _globals['_DEVICE']._serialized_end=456
-  _globals['_LISTDEVICESREQUEST']._serialized_start=458
-  _globals['_LISTDEVICESREQUEST']._serialized_end=478
-  _globals['_LISTDEVICESRESPONSE']._serialized_start=480
-  _globals['_LISTDEVICESRESPONSE']._serialized_end=540
-  _globals['_ASSIGNREQUEST']._serialized_start=543
-  _globals['_ASSIGNREQUEST']._serialized_end=678
-  _globals['_ASSIGNRESPONSE']._serialized_start=680
-  _globals['_ASSIGNRESPONSE']._serialized_end=735
-  _globals['_SETLIMITSREQUEST']._serialized_start=737
-  _globals['_SETLIMITSREQUEST']._serialized_end=851
-  _globals['_SETLIMITSRESPONSE']._serialized_start=853
-  _globals['_SETLIMITSRESPONSE']._serialized_end=910
-  _globals['_FORGETDEVICEREQUEST']._serialized_start=912
-  _globals['_FORGETDEVICEREQUEST']._serialized_end=952
-  _globals['_FORGETDEVICERESPONSE']._serialized_start=954
-  _globals['_FORGETDEVICERESPONSE']._serialized_end=976
-  _globals['_GETSAVINGSREQUEST']._serialized_start=978
-  _globals['_GETSAVINGSREQUEST']._serialized_end=1012
-  _globals['_SAVINGS']._serialized_start=1015
-  _globals['_SAVINGS']._serialized_end=1328
-  _globals['_HOURLYBYTES']._serialized_start=1330
-  _globals['_HOURLYBYTES']._serialized_end=1417
-  _globals['_GETSAVINGSRESPONSE']._serialized_start=1420
-  _globals['_GETSAVINGSRESPONSE']._serialized_end=1560
-  _globals['_COLLECTGARBAGEREQUEST']._serialized_start=1562
-  _globals['_COLLECTGARBAGEREQUEST']._serialized_end=1602
-  _globals['_COLLECTGARBAGERESPONSE']._serialized_start=1604
-  _globals['_COLLECTGARBAGERESPONSE']._serialized_end=1664
-  _globals['_FLEETSERVICE']._serialized_start=1667
-  _globals['_FLEETSERVICE']._serialized_end=2173
+  _globals['_DEVICE']._serialized_end=514
+  _globals['_ASSIGNEDVERSION']._serialized_start=516
+  _globals['_ASSIGNEDVERSION']._serialized_end=612
+  _globals['_LISTDEVICESREQUEST']._serialized_start=614
+  _globals['_LISTDEVICESREQUEST']._serialized_end=634
+  _globals['_LISTDEVICESRESPONSE']._serialized_start=636
+  _globals['_LISTDEVICESRESPONSE']._serialized_end=696
+  _globals['_ASSIGNREQUEST']._serialized_start=699
+  _globals['_ASSIGNREQUEST']._serialized_end=893
+  _globals['_ASSIGNRESPONSE']._serialized_start=895
+  _globals['_ASSIGNRESPONSE']._serialized_end=950
+  _globals['_SETLIMITSREQUEST']._serialized_start=952
+  _globals['_SETLIMITSREQUEST']._serialized_end=1066
+  _globals['_SETLIMITSRESPONSE']._serialized_start=1068
+  _globals['_SETLIMITSRESPONSE']._serialized_end=1125
+  _globals['_FORGETDEVICEREQUEST']._serialized_start=1127
+  _globals['_FORGETDEVICEREQUEST']._serialized_end=1167
+  _globals['_FORGETDEVICERESPONSE']._serialized_start=1169
+  _globals['_FORGETDEVICERESPONSE']._serialized_end=1191
+  _globals['_GETSAVINGSREQUEST']._serialized_start=1193
+  _globals['_GETSAVINGSREQUEST']._serialized_end=1227
+  _globals['_SAVINGS']._serialized_start=1230
+  _globals['_SAVINGS']._serialized_end=1543
+  _globals['_HOURLYBYTES']._serialized_start=1545
+  _globals['_HOURLYBYTES']._serialized_end=1632
+  _globals['_GETSAVINGSRESPONSE']._serialized_start=1635
+  _globals['_GETSAVINGSRESPONSE']._serialized_end=1775
+  _globals['_COLLECTGARBAGEREQUEST']._serialized_start=1777
+  _globals['_COLLECTGARBAGEREQUEST']._serialized_end=1817
+  _globals['_COLLECTGARBAGERESPONSE']._serialized_start=1819
+  _globals['_COLLECTGARBAGERESPONSE']._serialized_end=1879
+  _globals['_FLEETSERVICE']._serialized_start=1882
+  _globals['_FLEETSERVICE']._serialized_end=2388
 # @@protoc_insertion_point(module_scope)

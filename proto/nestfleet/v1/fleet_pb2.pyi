@@ -38,6 +38,7 @@ class Device(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     MEMORY_BUDGET_BYTES_FIELD_NUMBER: _builtins.int
     TRANSFER_LIMITS_FIELD_NUMBER: _builtins.int
+    ASSIGNED_VERSIONS_FIELD_NUMBER: _builtins.int
     device_id: _builtins.str
     online: _builtins.bool
     enrolled_unix_ms: _builtins.int
@@ -50,7 +51,7 @@ class Device(_message.Message):
     """Limit set by the operator; 0: none."""
     @_builtins.property
     def assigned(self) -> _catalog_pb2.VersionRef:
-        """What the server wants; unset when nothing is assigned."""
+        """What the server wants, the first of several; unset when nothing is assigned."""
 
     @_builtins.property
     def state(self) -> _control_pb2.DeviceState:
@@ -59,6 +60,10 @@ class Device(_message.Message):
     @_builtins.property
     def transfer_limits(self) -> _control_pb2.TransferLimits:
         """Limits set by the operator."""
+
+    @_builtins.property
+    def assigned_versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___AssignedVersion]:
+        """Every version that the server wants, `assigned` first."""
 
     def __init__(
         self,
@@ -75,14 +80,44 @@ class Device(_message.Message):
         state: _control_pb2.DeviceState | None = ...,
         memory_budget_bytes: _builtins.int = ...,
         transfer_limits: _control_pb2.TransferLimits | None = ...,
+        assigned_versions: _abc.Iterable[Global___AssignedVersion] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["assigned", b"assigned", "state", b"state", "transfer_limits", b"transfer_limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "assigned", b"assigned", "assignment_generation", b"assignment_generation", "device_id", b"device_id", "enrolled_unix_ms", b"enrolled_unix_ms", "last_seen_unix_ms", b"last_seen_unix_ms", "max_level", b"max_level", "memory_budget_bytes", b"memory_budget_bytes", "online", b"online", "platform", b"platform", "state", b"state", "transfer_limits", b"transfer_limits"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "assigned", b"assigned", "assigned_versions", b"assigned_versions", "assignment_generation", b"assignment_generation", "device_id", b"device_id", "enrolled_unix_ms", b"enrolled_unix_ms", "last_seen_unix_ms", b"last_seen_unix_ms", "max_level", b"max_level", "memory_budget_bytes", b"memory_budget_bytes", "online", b"online", "platform", b"platform", "state", b"state", "transfer_limits", b"transfer_limits"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Device: _TypeAlias = Device  # noqa: Y015
+
+@_typing.final
+class AssignedVersion(_message.Message):
+    """One of the versions that a device shall run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REF_FIELD_NUMBER: _builtins.int
+    MAX_LEVEL_FIELD_NUMBER: _builtins.int
+    ALLOW_OLDER_FIELD_NUMBER: _builtins.int
+    max_level: _builtins.int
+    """Highest level that the device may take of it; 0: no limit."""
+    allow_older: _builtins.bool
+    @_builtins.property
+    def ref(self) -> _catalog_pb2.VersionRef: ...
+    def __init__(
+        self,
+        *,
+        ref: _catalog_pb2.VersionRef | None = ...,
+        max_level: _builtins.int = ...,
+        allow_older: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_older", b"allow_older", "max_level", b"max_level", "ref", b"ref"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssignedVersion: _TypeAlias = AssignedVersion  # noqa: Y015
 
 @_typing.final
 class ListDevicesRequest(_message.Message):
@@ -128,15 +163,23 @@ class AssignRequest(_message.Message):
     ALL_DEVICES_FIELD_NUMBER: _builtins.int
     MAX_LEVEL_FIELD_NUMBER: _builtins.int
     ALLOW_OLDER_FIELD_NUMBER: _builtins.int
+    FURTHER_FIELD_NUMBER: _builtins.int
+    BESIDE_FIELD_NUMBER: _builtins.int
     all_devices: _builtins.bool
     max_level: _builtins.int
     """0: no limit; else one of the version's levels."""
     allow_older: _builtins.bool
+    beside: _builtins.bool
+    """Whether what else is assigned stays; else the versions named here are all that a device shall run."""
     @_builtins.property
     def ref(self) -> _catalog_pb2.VersionRef: ...
     @_builtins.property
     def device_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Device ids; empty with `all_devices` for the whole fleet."""
+
+    @_builtins.property
+    def further(self) -> _containers.RepeatedCompositeFieldContainer[_catalog_pb2.VersionRef]:
+        """Versions of other models, to be run beside `ref`. `max_level` and `allow_older` hold for each of them."""
 
     def __init__(
         self,
@@ -146,10 +189,12 @@ class AssignRequest(_message.Message):
         all_devices: _builtins.bool = ...,
         max_level: _builtins.int = ...,
         allow_older: _builtins.bool = ...,
+        further: _abc.Iterable[_catalog_pb2.VersionRef] | None = ...,
+        beside: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ref", b"ref"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_devices", b"all_devices", "allow_older", b"allow_older", "device_ids", b"device_ids", "max_level", b"max_level", "ref", b"ref"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_devices", b"all_devices", "allow_older", b"allow_older", "beside", b"beside", "device_ids", b"device_ids", "further", b"further", "max_level", b"max_level", "ref", b"ref"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

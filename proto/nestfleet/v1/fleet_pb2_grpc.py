@@ -79,8 +79,8 @@ class FleetServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Assign(self, request, context):
-        """States what devices shall run. FAILED_PRECONDITION when the version is older than what a device has proven
-        and `allow_older` is not set.
+        """States what devices shall run, at most 8 models each. FAILED_PRECONDITION when a version is older than what
+        a device has proven and `allow_older` is not set.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,8 +36,8 @@ class FleetServiceStub:
     ListDevices: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.ListDevicesRequest, _fleet_pb2.ListDevicesResponse]
     """Every enrolled device with its last reported state."""
     Assign: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.AssignRequest, _fleet_pb2.AssignResponse]
-    """States what devices shall run. FAILED_PRECONDITION when the version is older than what a device has proven
-    and `allow_older` is not set.
+    """States what devices shall run, at most 8 models each. FAILED_PRECONDITION when a version is older than what
+    a device has proven and `allow_older` is not set.
     """
     SetLimits: _grpc.UnaryUnaryMultiCallable[_fleet_pb2.SetLimitsRequest, _fleet_pb2.SetLimitsResponse]
     """States run-time limits of one device."""
@@ -56,8 +56,8 @@ class FleetServiceAsyncStub(FleetServiceStub):
     ListDevices: _aio.UnaryUnaryMultiCallable[_fleet_pb2.ListDevicesRequest, _fleet_pb2.ListDevicesResponse]  # type: ignore[assignment]
     """Every enrolled device with its last reported state."""
     Assign: _aio.UnaryUnaryMultiCallable[_fleet_pb2.AssignRequest, _fleet_pb2.AssignResponse]  # type: ignore[assignment]
-    """States what devices shall run. FAILED_PRECONDITION when the version is older than what a device has proven
-    and `allow_older` is not set.
+    """States what devices shall run, at most 8 models each. FAILED_PRECONDITION when a version is older than what
+    a device has proven and `allow_older` is not set.
     """
     SetLimits: _aio.UnaryUnaryMultiCallable[_fleet_pb2.SetLimitsRequest, _fleet_pb2.SetLimitsResponse]  # type: ignore[assignment]
     """States run-time limits of one device."""
@@ -85,8 +85,8 @@ class FleetServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _fleet_pb2.AssignRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_fleet_pb2.AssignResponse, _abc.Awaitable[_fleet_pb2.AssignResponse]]:
-        """States what devices shall run. FAILED_PRECONDITION when the version is older than what a device has proven
-        and `allow_older` is not set.
+        """States what devices shall run, at most 8 models each. FAILED_PRECONDITION when a version is older than what
+        a device has proven and `allow_older` is not set.
         """
 
     @_abc_1.abstractmethod

@@ -102,8 +102,8 @@ async def test_a_store_that_turns_read_only_serves_on_until_it_can_be_written(
             board.limit(ONE.bytes_at(4), 1)
             await until(lambda: running.agent.status().level == 4)
             assert running.agent.keeper.models()
-            assert running.store.state.record.goal is not None
-            assert running.store.state.record.goal.release == ONE.release, "the record is as on disk"
+            (goal,) = running.store.state.record.goals
+            assert goal.release == ONE.release, "the record is as on disk"
         board.limit(0, 2)
         await until(lambda: looked_at(running, 2))
         assert (running.held_by(), running.fault()) == ("", "")

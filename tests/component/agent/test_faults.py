@@ -131,7 +131,7 @@ async def test_a_short_disk_gives_up_the_way_back_before_the_update(board: Board
     board.assign(three)
     async with board.agent() as running:
         await until(lambda: running.fault() == "capacity")
-        assert running.store.state.record.previous is None
+        assert running.store.state.record.slot("net").previous is None
         assert running.store.blobs.present == set(TWO.blobs)
         await until(lambda: running.runs(2, 8))
 
@@ -216,8 +216,9 @@ async def test_a_rotten_version_gives_way_to_the_previous_one_until_it_is_whole_
     board.server.away = True
     async with board.agent() as running:
         await until(lambda: running.agent.status().level == 8)
-        assert running.store.state.record.active is not None
-        assert running.store.state.record.active.release == ONE.release
+        active = running.store.state.record.slot("net").active
+        assert active is not None
+        assert active.release == ONE.release
         board.server.away = False
         await until(lambda: running.runs(2, 8))
 
@@ -248,7 +249,9 @@ async def test_a_version_whose_loading_ends_the_process_is_given_up_after_three_
     board.assign(ONE)
     async with board.agent() as running:
         await until(lambda: running.runs(1, 8))
-        await running.store.state.change(attempt=Attempt(f"{TWO.release.manifest_digest} update", 3))
+        await running.store.state.change_slot(
+            "net", attempt=Attempt(f"{TWO.release.manifest_digest} update", 3)
+        )
         board.assign(TWO)
         await until(lambda: running.fault() == "internal")
         await until(lambda: running.runs(1, 8))
@@ -259,7 +262,9 @@ async def test_a_start_that_ends_the_process_three_times_is_made_at_the_base(boa
     board.assign(ONE)
     async with board.agent() as running:
         await until(lambda: running.runs(1, 8))
-        await running.store.state.change(attempt=Attempt(f"{ONE.release.manifest_digest} in full", 3))
+        await running.store.state.change_slot(
+            "net", attempt=Attempt(f"{ONE.release.manifest_digest} in full", 3)
+        )
     async with board.agent() as running:
         await until(lambda: running.runs(1, 4))
         assert running.fault() == "internal"

@@ -164,6 +164,17 @@ async def test_devices_are_assigned_limited_and_forgotten(operator: Operator, sa
     everyone = await operator.run("assign", "digits:1", "--all")
     assert [line.split(":")[0] for line in everyone.out.splitlines()] == ["board-1", "board-2"]
 
+    await operator.run("push", saved, "--name", "speech")
+    several = await operator.run("assign", "board-1", "digits:1", "speech:1", "--max-level", "6")
+    assert several.out.startswith("board-1: digits:1 up to 6 bits, speech:1 up to 6 bits.")
+    alone = await operator.run("assign", "digits:1", "board-2")
+    assert alone.out.startswith("board-2: digits:1.")
+    beside = (await operator.run("assign", "board-2", "speech:1", "--beside", "--json")).json["devices"]
+    refs = [item["ref"]["model"] for item in beside[0]["assigned_versions"]]
+    assert refs == ["digits", "speech"]
+    table = (await operator.run("devices")).out
+    assert all(name in table for name in ("digits:1 <=6", "speech:1 <=6", "digits:1", "speech:1"))
+
     limited = (await operator.run("devices", "--budget", "board-1=12MiB", "--json")).json
     assert [item["memory_budget_bytes"] for item in limited["devices"]] == [12 << 20]
     in_use = await operator.run("models", "--delete", "digits:1")

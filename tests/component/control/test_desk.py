@@ -113,6 +113,44 @@ async def test_goals_reach_a_device_now_and_later(registry: Registry, broker: Br
     assert seen.manifest_size_bytes == version.manifest_size_bytes
 
 
+async def test_further_models_go_out_in_the_same_message(registry: Registry, broker: BrokerAddress) -> None:
+    registry.add_version("speech", make_version("speech"))
+    async with desk_at(registry, broker) as desk:
+        await until(lambda: desk.connected)
+        async with device_at(broker, ASSIGNMENT) as device:
+            registry.assign([KITCHEN], "digits", 1, further=[("speech", 1)], max_level=6, now_ms=5)
+            desk.announce([KITCHEN])
+            seen = control_pb2.Assignment.FromString(await next_goal(device))
+    assert (seen.ref.model, seen.generation) == ("digits", 1), "all that an older agent reads"
+    (other,) = seen.further
+    assert (other.ref.model, other.ref.version, other.max_level) == ("speech", 1, 6)
+    assert other.manifest_digest.hex() == registry.get_version("speech").manifest_digest
+
+
+async def test_every_model_that_a_device_has_proven_is_remembered(
+    registry: Registry, broker: BrokerAddress
+) -> None:
+    for _ in range(2):
+        registry.add_version("speech", make_version("speech"))
+    speech = catalog_pb2.VersionRef(model="speech", version=2)
+    state = control_pb2.DeviceState(
+        device_id=KITCHEN, models=[control_pb2.ModelState(model="speech", proven=speech)]
+    )
+
+    def refused() -> bool:
+        try:
+            registry.assign([KITCHEN], "speech", 1, now_ms=1)
+        except ConflictError:
+            return True
+        return False
+
+    async with desk_at(registry, broker) as desk:
+        await until(lambda: desk.connected)
+        async with device_at(broker) as device:
+            await device.publish(topic_for(KITCHEN, Topic.STATE), state.SerializeToString(), qos=1)
+            await until(refused)
+
+
 async def test_what_was_wanted_while_the_broker_was_away_is_stated_when_it_comes(registry: Registry) -> None:
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]

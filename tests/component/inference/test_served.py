@@ -340,7 +340,7 @@ def test_a_graph_that_is_none_is_refused(tiny: Version, data: bytes) -> None:
 
 def test_the_agents_modules_do_not_bring_torch() -> None:
     code = (
-        "import sys, device_agent.inference.http, device_agent.inference.http_server,"
-        "device_agent.inference.served, device_agent.residency.sensors; sys.exit('torch' in sys.modules)"
+        "import sys, device_agent.serving.http.app, device_agent.serving.http.server,"
+        "device_agent.inference.served, device_agent.sensors.board; sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -177,6 +177,42 @@ async def test_absurd_limits_are_refused_and_say_what_to_write(
     assert why in (caught.value.details() or "")
 
 
+async def test_several_models_are_assigned_beside_each_other_and_listed(server: RunningServer) -> None:
+    for model in ("eyes", "ears"):
+        await push(server.addresses.grpc, model=model)
+    eyes, ears = (catalog_pb2.VersionRef(model=model, version=1) for model in ("eyes", "ears"))
+    request = fleet_pb2.AssignRequest(ref=eyes, device_ids=["kitchen"], max_level=6)
+    await fleet(server).Assign(request)
+    request = fleet_pb2.AssignRequest(ref=ears, device_ids=["kitchen"], beside=True)
+    (device,) = (await fleet(server).Assign(request)).devices
+    assert device == (await devices(server))["kitchen"]
+    assert (device.assigned, device.max_level) == (eyes, 6), "all that an older client reads"
+    assert [(item.ref, item.max_level) for item in device.assigned_versions] == [(eyes, 6), (ears, 0)]
+    request = fleet_pb2.AssignRequest(ref=ears, further=[eyes], device_ids=["kitchen"])
+    (device,) = (await fleet(server).Assign(request)).devices
+    assert [item.ref for item in device.assigned_versions] == [ears, eyes]
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [
+        (["tiny", "tiny"], "named twice"),
+        (["tiny", "no name"], "no model name"),
+        (["tiny", *(f"m{index}" for index in range(8))], "at most 8 models"),
+        (["tiny", *(f"m{index}" for index in range(1000))], "at most 8 models"),
+    ],
+)
+async def test_a_set_that_no_device_can_run_is_refused(
+    server: RunningServer, names: list[str], why: str
+) -> None:
+    first, *further = (catalog_pb2.VersionRef(model=name, version=1) for name in names)
+    request = fleet_pb2.AssignRequest(ref=first, further=further, all_devices=True)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await fleet(server).Assign(request)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert why in (caught.value.details() or "")
+
+
 async def test_a_forgotten_id_is_free_again(server: RunningServer) -> None:
     await fleet(server).ForgetDevice(fleet_pb2.ForgetDeviceRequest(device_id="kitchen"))
     assert set(await devices(server)) == {"cellar"}

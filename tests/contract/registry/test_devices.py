@@ -8,6 +8,7 @@ import pytest
 
 from common.errors import ConflictError, InvalidInputError, NotFoundError
 from common.transfer_limits import NO_LIMITS, MeteredRule, TransferLimits
+from server.registry.records import DeviceRecord
 from server.registry.repository import Registry
 from tests.support.factories import make_version
 
@@ -28,7 +29,7 @@ def test_a_device_is_known_after_enrolling(registry: Registry) -> None:
     assert registry.list_devices() == [enrolled]
     assert (enrolled.agent_version, enrolled.platform) == ("0.1.0", "linux/x86_64")
     assert (enrolled.enrolled_unix_ms, enrolled.last_seen_unix_ms) == (1000, 1000)
-    assert (enrolled.assigned, enrolled.state, enrolled.proven) == (None, b"", None)
+    assert (enrolled.assigned, enrolled.state, enrolled.proven) == ((), b"", None)
 
 
 def test_the_same_key_is_recognised_and_another_refused(registry: Registry) -> None:
@@ -77,12 +78,100 @@ def test_an_assignment_names_the_version_and_its_manifest(fleet: Registry) -> No
     assert devices == fleet.list_devices()
     newest = fleet.get_version("digits")
     for device in devices:
-        goal = device.assigned
-        assert goal is not None
+        (goal,) = device.assigned
         assert (goal.model, goal.version, goal.max_level, goal.allow_older) == ("digits", 3, 6, False)
         assert goal.manifest_digest == newest.manifest_digest
         assert goal.manifest_size_bytes == newest.manifest_size_bytes
         assert (goal.issued_unix_ms, device.assignment_generation) == (5, 1)
+
+
+@pytest.fixture
+def models(fleet: Registry) -> Registry:
+    """As ``fleet``, and two versions of speech and of eight more models."""
+    for model in ("speech", *(f"m{index}" for index in range(8))):
+        for _ in range(2):
+            fleet.add_version(model, make_version(model))
+    return fleet
+
+
+def wanted(device: DeviceRecord) -> list[tuple[str, int, int, bool]]:
+    return [(item.model, item.version, item.max_level, item.allow_older) for item in device.assigned]
+
+
+def test_several_models_are_assigned_at_once_and_state_the_whole_set(models: Registry) -> None:
+    (device,) = models.assign(["board-1"], "speech", 1, further=[("digits", 0)], max_level=6, now_ms=5)
+    assert wanted(device) == [("speech", 1, 6, False), ("digits", 3, 6, False)]
+    assert device == models.get_device("board-1")
+    assert device.assignment_generation == 1
+    for item in device.assigned:
+        version = models.get_version(item.model, item.version)
+        assert item.manifest_digest == version.manifest_digest
+    (device,) = models.assign(["board-1"], "digits", 2, now_ms=6)
+    assert wanted(device) == [("digits", 2, 0, False)]
+    (device,) = models.assign(["board-1"], "speech", further=[("digits", 3)], now_ms=7)
+    assert wanted(device) == [("speech", 2, 0, False), ("digits", 3, 0, False)], "in the operator's order"
+    assert models.get_device("board-2").assigned == ()
+
+
+def test_beside_adds_to_what_is_assigned_or_replaces_the_same_model_in_its_place(models: Registry) -> None:
+    models.assign(["board-1"], "digits", 1, max_level=4, now_ms=1)
+    models.assign(["board-1"], "speech", 1, beside=True, allow_older=True, now_ms=2)
+    (device,) = models.assign(["board-1"], "m0", 1, beside=True, now_ms=3)
+    assert wanted(device) == [("digits", 1, 4, False), ("speech", 1, 0, True), ("m0", 1, 0, False)]
+    (device,) = models.assign(["board-1"], "digits", 2, further=[("m1", 2)], beside=True, now_ms=4)
+    assert wanted(device) == [
+        ("digits", 2, 0, False),
+        ("speech", 1, 0, True),
+        ("m0", 1, 0, False),
+        ("m1", 2, 0, False),
+    ]
+    assert [item.issued_unix_ms for item in device.assigned] == [4, 2, 3, 4]
+    assert device.assignment_generation == 4
+    first = models.assign(["board-2"], "speech", 1, beside=True, now_ms=5)
+    assert wanted(first[0]) == [("speech", 1, 0, False)], "beside nothing it is the first"
+
+
+def test_a_device_runs_so_many_models_and_no_more_and_each_once(models: Registry) -> None:
+    seven = [(f"m{index}", 1) for index in range(7)]
+    models.assign(["board-1"], "digits", further=seven, now_ms=1)
+    with pytest.raises(InvalidInputError, match="board-1: A device runs at most 8 models at once, not 9"):
+        models.assign(None, "speech", beside=True, now_ms=2)
+    assert len(models.get_device("board-1").assigned) == 8
+    assert models.get_device("board-2").assigned == (), "all or none"
+    with pytest.raises(InvalidInputError, match="at most 8"):
+        models.assign(["board-2"], "digits", further=[*seven, ("m7", 1)], now_ms=2)
+    with pytest.raises(InvalidInputError, match="digits is named twice"):
+        models.assign(["board-2"], "digits", 1, further=[("digits", 2)], now_ms=2)
+    (device,) = models.assign(["board-1"], "digits", 1, beside=True, now_ms=3)
+    assert device.assigned[0].version == 1
+
+
+def test_a_version_that_one_of_several_devices_wants_among_others_is_not_withdrawn(models: Registry) -> None:
+    models.assign(["board-1"], "digits", 1, further=[("speech", 1)], now_ms=1)
+    for model in ("digits", "speech"):
+        with pytest.raises(ConflictError, match="board-1"):
+            models.delete_version(model, 1)
+    models.assign(["board-1"], "digits", 2, further=[("speech", 2)], now_ms=2)
+    models.delete_version("digits", 1)
+    models.forget_device("board-1")
+    models.delete_version("speech", 2)
+
+
+def test_of_every_model_the_newest_that_was_proven_counts(models: Registry) -> None:
+    models.record_state("board-1", b"state", ("digits", 3), 5, further=[("speech", 2), ("nobody", 9)])
+    with pytest.raises(ConflictError, match="board-1 has proven speech:2"):
+        models.assign(["board-1"], "digits", 3, further=[("speech", 1)], now_ms=6)
+    with pytest.raises(ConflictError, match="board-1 has proven digits:3"):
+        models.assign(["board-1"], "speech", 2, further=[("digits", 1)], now_ms=6)
+    models.assign(["board-1"], "digits", 3, further=[("speech", 2)], now_ms=6)
+
+
+def test_a_level_that_any_of_the_versions_lacks_is_refused(models: Registry) -> None:
+    with pytest.raises(InvalidInputError, match="digits:3 has no level 5"):
+        models.assign(None, "digits", further=[("speech", 1)], max_level=5, now_ms=1)
+    with pytest.raises(NotFoundError, match="speech has no version 9"):
+        models.assign(["board-1"], "digits", further=[("speech", 9)], now_ms=1)
+    assert models.get_device("board-1").assignment_generation == 0
 
 
 def test_every_assignment_raises_the_generation(fleet: Registry) -> None:
@@ -111,11 +200,11 @@ def test_going_back_behind_what_was_proven_must_be_allowed(fleet: Registry) -> N
     fleet.record_state("board-2", b"state", ("digits", 1), 6)
     with pytest.raises(ConflictError, match=r"board-2 has proven digits:3.*--allow-older"):
         fleet.assign(None, "digits", 2, now_ms=7)
-    assert fleet.get_device("board-1").assigned is None, "all or none"
+    assert fleet.get_device("board-1").assigned == (), "all or none"
     fleet.assign(["board-1"], "digits", 2, now_ms=7)
     fleet.assign(["board-2"], "digits", 3, now_ms=7)
     devices = fleet.assign(None, "digits", 2, allow_older=True, now_ms=7)
-    assert all(device.assigned and device.assigned.allow_older for device in devices)
+    assert all(device.assigned[0].allow_older for device in devices)
 
 
 def test_a_proof_of_a_version_that_never_was_bars_nothing(fleet: Registry) -> None:
@@ -210,7 +299,7 @@ def test_a_forgotten_id_is_free_and_its_generations_go_on(fleet: Registry) -> No
     assert [device.device_id for device in fleet.list_devices()] == ["board-2"]
     assert fleet.record_state("board-1", b"state", None, 6) is None
     device = fleet.enrol("board-1", "another key", "0.1.0", "linux", 7000)
-    assert (device.assigned, device.state, device.proven, device.online) == (None, b"", None, False)
+    assert (device.assigned, device.state, device.proven, device.online) == ((), b"", None, False)
     assert (device.memory_budget_bytes, device.enrolled_unix_ms) == (0, 7000)
     (device,) = fleet.assign(["board-1"], "digits", 1, now_ms=8)
     assert device.assignment_generation == 2, "a device ignores what is below what it has seen"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import Column, Integer, inspect
 
-from common.errors import ConfigError, LinkError
+from common.errors import ConfigError, ConflictError, LinkError
 from common.transfer_limits import NO_LIMITS
 from server.registry import migrate as migration
 from server.registry.database import open_engine
@@ -60,9 +61,47 @@ def test_a_device_from_before_limits_of_transfer_has_none(database_url: str) -> 
             " issued_unix_ms, memory_budget_bytes, limits_generation)"
             " VALUES ('board-1', 'key', '', '', 1, 1, false, '', 0, false, 0, 0, 7, 1)"
         )
+        connection.exec_driver_sql(
+            "INSERT INTO newest_proven (device_id, model, version) VALUES ('board-1', 'digits', 3)"
+        )
     registry = Registry.open(database_url)
     device = registry.get_device("board-1")
     assert (device.memory_budget_bytes, device.transfer_limits) == (7, NO_LIMITS)
+    registry.close()
+
+
+def test_what_was_assigned_before_there_could_be_several_stays_so_and_comes_back(database_url: str) -> None:
+    registry = Registry.open(database_url)
+    digits = [registry.add_version("digits", make_version("digits")) for _ in range(2)]
+    registry.add_version("speech", make_version("speech"))
+    for name in ("board-1", "board-2"):
+        registry.enrol(name, "key", "", "", 1)
+    registry.assign(["board-1"], "digits", 2, further=[("speech", 1)], max_level=6, now_ms=7)
+    registry.record_state("board-1", b"state", ("digits", 2), 8)
+    registry.close()
+
+    def move(how: Callable[[Config, str], None], revision: str) -> None:
+        with migration._locked(database_url) as connection:
+            how(migration._config(connection), revision)
+
+    move(command.downgrade, "2026_11_25_1520")
+    engine = open_engine(database_url)
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql(
+            "SELECT assigned_model, assigned_version, max_level, issued_unix_ms FROM devices"
+            " ORDER BY device_id"
+        )
+        assert [tuple(row) for row in rows] == [("digits", 2, 6, 7), (None, None, 0, 0)]
+    engine.dispose()
+    move(command.upgrade, "head")
+    registry = Registry(database_url)
+    (assigned,) = registry.get_device("board-1").assigned
+    assert (assigned.model, assigned.version, assigned.max_level) == ("digits", 2, 6)
+    assert (assigned.manifest_digest, assigned.issued_unix_ms) == (digits[1].manifest_digest, 7)
+    assert registry.get_device("board-1").assignment_generation == 1
+    assert registry.get_device("board-2").assigned == ()
+    with pytest.raises(ConflictError, match="board-1"):
+        registry.delete_version("digits", 2)
     registry.close()
 
 

@@ -17,6 +17,7 @@ from device_agent.inference.served import ServedModel
 from device_agent.link.backoff import Backoff
 from device_agent.link.grpc_link import GrpcLink
 from device_agent.link.server import ServerLink
+from device_agent.sensors.guarded import Sensors
 from device_agent.settings import Settings
 from device_agent.store.records import Release
 from device_agent.store.store import Store
@@ -76,7 +77,7 @@ class Device:
                 server=recording,
                 control=self.control,
                 load=ServedModel.load,
-                memory=Memory(),
+                sensors=Sensors([Memory()]),
                 clock=self.clock,
                 backoff=lambda: Backoff(first_seconds=0.02, longest_seconds=0.2),
                 started_unix_ms=0,

@@ -8,7 +8,7 @@ from nestfleet.v1 import catalog_pb2, control_pb2
 from common.channel import MAX_MANIFEST_BYTES
 from common.errors import InvalidInputError
 from common.transfer_limits import NO_LIMITS, MeteredRule, TransferLimits
-from device_agent.link.messages import MAX_PAYLOAD_BYTES, read_goal, read_limits
+from device_agent.link.messages import MAX_PAYLOAD_BYTES, read_goals, read_limits
 from device_agent.store.records import Goal, Release
 
 
@@ -25,10 +25,43 @@ def assignment(**changes: object) -> control_pb2.Assignment:
     return control_pb2.Assignment(**{**fields, **changes})  # type: ignore[arg-type]
 
 
+def further(model: str, *, max_level: int = 0) -> control_pb2.FurtherVersion:
+    ref = catalog_pb2.VersionRef(model=model, version=1)
+    return control_pb2.FurtherVersion(
+        ref=ref, manifest_digest=bytes(32), manifest_size_bytes=9, max_level=max_level
+    )
+
+
 def test_a_goal() -> None:
-    goal = read_goal(assignment().SerializeToString(), "board")
-    assert goal == Goal(3, Release("net", 2, "00" * 32, 1000), 6, allow_older=True)
-    assert read_goal(b"", "board") is None
+    goals = read_goals(assignment().SerializeToString(), "board")
+    assert goals == (Goal(3, Release("net", 2, "00" * 32, 1000), 6, allow_older=True),)
+    assert read_goals(b"", "board") == ()
+
+
+def test_goals_of_several_models_are_of_one_generation_and_have_each_its_own_level() -> None:
+    message = assignment(further=[further("speech"), further("vision", max_level=4)])
+    goals = read_goals(message.SerializeToString(), "board")
+    assert [(goal.release.model, goal.max_level, goal.generation) for goal in goals] == [
+        ("net", 6, 3),
+        ("speech", 0, 3),
+        ("vision", 4, 3),
+    ]
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        ["net"],
+        ["speech", "speech"],
+        ["../speech"],
+        [""],
+        [f"m{index}" for index in range(8)],
+    ],
+)
+def test_models_that_are_too_many_or_named_twice_or_not_at_all_are_refused(others: list[str]) -> None:
+    message = assignment(further=[further(name) for name in others])
+    with pytest.raises(InvalidInputError):
+        read_goals(message.SerializeToString(), "board")
 
 
 @pytest.mark.parametrize(
@@ -50,7 +83,7 @@ def test_a_goal() -> None:
 )
 def test_a_goal_that_does_not_fit_is_refused(changes: dict[str, object]) -> None:
     with pytest.raises(InvalidInputError):
-        read_goal(assignment(**changes).SerializeToString(), "board")
+        read_goals(assignment(**changes).SerializeToString(), "board")
 
 
 def test_limits() -> None:
@@ -94,12 +127,12 @@ def test_limits_of_transfer_that_are_absurd_are_refused(name: str, value: object
 
 def test_a_payload_that_is_too_large_is_refused() -> None:
     with pytest.raises(InvalidInputError):
-        read_goal(bytes(MAX_PAYLOAD_BYTES + 1), "board")
+        read_goals(bytes(MAX_PAYLOAD_BYTES + 1), "board")
 
 
 @given(st.binary(min_size=1, max_size=200))
 def test_garbage_is_refused_or_a_message(payload: bytes) -> None:
-    for read in (read_goal, read_limits):
+    for read in (read_goals, read_limits):
         try:
             read(payload, "board")
         except InvalidInputError:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
 from device_agent.store.ledger import Item, Kind, Ledger
-from device_agent.store.records import AgentRecord, Goal, Installed, Release
+from device_agent.store.records import AgentRecord, Failure, Goal, Installed, Release, Slot
 from device_agent.store.store import Store
 from device_agent.update.metering import Metering, worked_on
 
@@ -148,10 +148,17 @@ def test_a_report_is_told_to_the_meter(bench: Bench) -> None:
 def test_bytes_are_moved_for_the_goal_else_for_what_runs() -> None:
     record = AgentRecord("board", "key")
     assert worked_on(record) == ("", 0)
-    active = AgentRecord("board", "key", active=Installed(RELEASE))
+    active = AgentRecord("board", "key", slots=(Slot("net", active=Installed(RELEASE)),))
     assert worked_on(active) == ("net", 3)
     other = Release("speech", 1, "c" * 64, 10)
-    assert worked_on(AgentRecord("board", "key", active=Installed(RELEASE), goal=Goal(1, other))) == (
-        "speech",
-        1,
-    )
+    slots = (Slot("net", active=Installed(RELEASE)), Slot("speech", goal=Goal(1, other)))
+    assert worked_on(AgentRecord("board", "key", slots=slots)) == ("speech", 1)
+
+
+def test_of_several_models_bytes_are_moved_for_the_first_that_is_not_where_it_shall_be() -> None:
+    settled = Slot("net", Goal(2, RELEASE), Installed(RELEASE))
+    update = Release("speech", 2, "d" * 64, 10)
+    moving = Slot("speech", Goal(2, update), Installed(Release("speech", 1, "c" * 64, 10)))
+    assert worked_on(AgentRecord("board", "key", slots=(settled, moving))) == ("speech", 2)
+    failed = replace(moving, failure=Failure(2, update, "internal", ""))
+    assert worked_on(AgentRecord("board", "key", slots=(settled, failed))) == ("net", 3)

@@ -39,6 +39,47 @@ def test_what_runs_and_what_is_wanted_stand_beside_each_other(capsys: pytest.Cap
         assert cell in row
 
 
+def model(name: str, version: int, level: int, resident_bytes: int) -> control_pb2.ModelState:
+    proven = catalog_pb2.VersionRef(model=name, version=version)
+    return control_pb2.ModelState(model=name, proven=proven, level=level, resident_bytes=resident_bytes)
+
+
+def test_every_model_of_a_device_has_a_row_and_they_share_one_memory(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    speech = catalog_pb2.VersionRef(model="speech", version=2)
+    state = control_pb2.DeviceState(
+        phase=control_pb2.PHASE_IDLE,
+        proven=ref(1),
+        level=8,
+        resident_bytes=1 << 20,
+        memory_budget_bytes=4 << 20,
+        models=[model("digits", 1, 8, 1 << 20), model("speech", 1, 4, 2 << 20), model("old", 7, 4, 0)],
+    )
+    device = fleet_pb2.Device(
+        device_id="board-1",
+        online=True,
+        assigned=ref(1),
+        assigned_versions=[
+            fleet_pb2.AssignedVersion(ref=ref(1)),
+            fleet_pb2.AssignedVersion(ref=speech, max_level=6),
+        ],
+        state=state,
+    )
+    first, second, third = (line.split() for line in shown(capsys, device).splitlines()[-3:])
+    assert first == ["board-1", "online", "digits:1", "digits:1", "8", "idle", "75%", "of", "4.00", "MiB"]
+    assert second == ["speech:2", "<=6", "speech:1", "4"]
+    assert third == ["-", "old:7", "4"]
+
+
+def test_the_fault_of_every_model_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    faults = [control_pb2.Fault(code="internal", detail=f"No {n}.", ref=ref(n)) for n in (1, 2)]
+    models = [control_pb2.ModelState(model=f"m{n}", fault=fault) for n, fault in enumerate(faults)]
+    state = control_pb2.DeviceState(fault=faults[0], models=models)
+    lines = shown(capsys, fleet_pb2.Device(device_id="board-1", state=state)).splitlines()
+    assert lines[-2:] == ["board-1: digits:1: No 1. (internal)", "board-1: digits:2: No 2. (internal)"]
+
+
 def test_a_hold_is_told_in_its_row_and_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     hold = control_pb2.TransferHold(limit="quiet_hours", detail="It is quiet.", until_unix_ms=NOW_MS)
     state = control_pb2.DeviceState(phase=control_pb2.PHASE_WAITING, hold=hold)

@@ -11,6 +11,8 @@ from common.errors import LinkError
 from server.cli.rollout import Outcome, follow, outcome
 
 TWO = catalog_pb2.VersionRef(model="net", version=2)
+SPEECH = catalog_pb2.VersionRef(model="speech", version=1)
+OTHER = catalog_pb2.VersionRef(model="other", version=1)
 ONE = catalog_pb2.VersionRef(model="net", version=1)
 
 
@@ -41,6 +43,37 @@ def device(
 )
 def test_an_assignment_stands_as_the_newest_report_says(found: fleet_pb2.Device, expected: Outcome) -> None:
     assert outcome(found) is expected
+
+
+def several(*proven: catalog_pb2.VersionRef) -> fleet_pb2.Device:
+    """A device that shall run ``net:2`` and ``speech:1``."""
+    found = device(proven=proven[0])
+    found.state.models.extend(control_pb2.ModelState(model=ref.model, proven=ref) for ref in proven)
+    found.assigned_versions.extend(fleet_pb2.AssignedVersion(ref=ref) for ref in (TWO, SPEECH))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (several(TWO, SPEECH), Outcome.RUNS),
+        (several(TWO), Outcome.PENDING),
+        (several(ONE, SPEECH), Outcome.PENDING),
+        (several(TWO, SPEECH, OTHER), Outcome.PENDING),
+    ],
+)
+def test_of_several_models_each_has_to_run_and_no_other(found: fleet_pb2.Device, expected: Outcome) -> None:
+    assert outcome(found) is expected
+
+
+def test_several_models_on_an_agent_that_runs_one_are_refused_and_it_is_said_why(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    older = device(phase=control_pb2.PHASE_IDLE)
+    older.assigned_versions.extend(fleet_pb2.AssignedVersion(ref=ref) for ref in (TWO, SPEECH))
+    assert outcome(older) is Outcome.REFUSED
+    follow(lambda: [older], ["board"], timeout_seconds=10)
+    assert "runs one model at a time" in capsys.readouterr().err
 
 
 def test_devices_are_followed_through_an_absent_server_until_all_are_settled(

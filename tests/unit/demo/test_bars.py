@@ -42,6 +42,7 @@ def test_everything_at_its_limit_holds() -> None:
         ({"full_named_bytes": 8_699}, "manifest"),
         ({"rolled_back": ["a", "b"]}, "refused"),
         ({"output_error": {"4": 0.1, "6": 0.1, "8": 0.01}}, "distance"),
+        ({"output_error": {"4": 0.2, "6": 0.01, "8": 0.06}}, "distance"),
         ({"paging_output_error": {"before": 0.01, "evicted": 0.1, "restored": 0.02}}, "restored"),
         ({"paging_output_error": {"before": 0.01, "evicted": 0.01, "restored": 0.01}}, "restored"),
         ({"accuracy": {"fp32": 0.974, "8": 0.974, "6": 0.974, "4": 0.974}}, "FP32"),

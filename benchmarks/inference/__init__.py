@@ -1,0 +1,1 @@
+"""Latency, memory and accuracy of answers, beside other runtimes in the same run."""

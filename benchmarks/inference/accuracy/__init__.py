@@ -1,0 +1,1 @@
+"""What integer inference answers, beside float arithmetic on the same weights."""

@@ -1,0 +1,1 @@
+"""The models that are run, as every runtime gets them."""

@@ -1,0 +1,1 @@
+"""What a memory budget buys, block by block."""

@@ -1,0 +1,1 @@
+"""Recorded days of a board, and what the residency policy makes of them in simulated time."""

@@ -1,0 +1,1 @@
+"""Requests wait here for their turn, and run together where they fit together."""
