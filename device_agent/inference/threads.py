@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-
 _SPINS: Final = 10_000  # some ten microseconds, about what lies between two layers
 
 
