@@ -164,7 +164,17 @@ def _error(output: NDArray[Any], wanted: NDArray[np.float32], samples: int) -> f
         return math.inf
     actual = rows[: len(wanted), : wanted.shape[1]]
     if output.dtype.kind != "f":
-        return float((actual != wanted).mean()) if wanted.size else 0.0
+        return share_apart(actual, wanted)
+    return norm_apart(actual, wanted)
+
+
+def share_apart(actual: NDArray[Any], wanted: NDArray[Any]) -> float:
+    """The share of values that differ."""
+    return float((actual != wanted).mean()) if wanted.size else 0.0
+
+
+def norm_apart(actual: NDArray[Any], wanted: NDArray[Any]) -> float:
+    """``norm(actual - wanted) / norm(wanted)``; infinite where non-finite values differ."""
     finite = np.isfinite(wanted)
     if not np.array_equal(actual[~finite], wanted[~finite]) or not np.isfinite(actual[finite]).all():
         return math.inf

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,6 +54,7 @@ class ServedModel:
         self._read = read
         self._memory_bytes = 0
         self._unpacked: frozenset[str] = frozenset()
+        self._checked: Mapping[str, object] | None = None
         self._changing = threading.RLock()
 
     @classmethod
@@ -145,7 +146,7 @@ class ServedModel:
         snapshot = self._pager.snapshot
         level = snapshot.level
         self_test.check(test, level, self._runtime.run_in_floats(snapshot, arrays, highest_level=level))
-        self._check_kernels()
+        self._check_kernels(test, arrays)
         return level
 
     def set_levels(self, levels: Sequence[int]) -> PageReport:
@@ -169,29 +170,31 @@ class ServedModel:
             self._memory_bytes = memory_bytes
             self._set_unpacked(self._kernels.unpacked(self.levels, memory_bytes))
             if self._unpacked:
-                self._kernels.choose(self._run_sample, self._pager.renew)
-                self._check_kernels()
+                self._kernels.choose(self._sample, self._pager.renew)
+                prepared = self._pager.snapshot.prepared
+                if prepared and prepared is not self._checked:
+                    self._check_kernels(*self._self_test())
 
     def _set_unpacked(self, names: frozenset[str]) -> None:
         if names != self._unpacked:
             self._pager.set_unpacked(names)
             self._unpacked = names
 
-    def _run_sample(self, timings: Timings) -> tuple[NDArray[Any], ...]:
-        """One sample of the self-test, on kernels as far as they are ready."""
+    def _sample(self) -> Callable[[Timings], tuple[NDArray[Any], ...]]:
+        """What answers one sample of the self-test, on kernels as far as they are ready."""
         _, arrays = self._self_test()
         sample = [array[:1] for array in arrays]
-        return self._runtime.run(self._pager.snapshot, sample, timing=timings.note)
+        return lambda timings: self._runtime.run(self._pager.snapshot, sample, timing=timings.note)
 
-    def _check_kernels(self) -> None:
+    def _check_kernels(self, test: self_test.SelfTest, arrays: Sequence[NDArray[Any]]) -> None:
         """Hold what kernels answer against floats; where they are too far off, none run any more."""
         snapshot = self._pager.snapshot
         if not snapshot.prepared:
             return
-        test, arrays = self._self_test()
         integers = self._runtime.run(snapshot, arrays)
         if not self._kernels.will_do(test, integers, self._runtime.run_in_floats(snapshot, arrays)):
             self._pager.renew()
+        self._checked = snapshot.prepared
 
     def _self_test(self) -> tuple[self_test.SelfTest, list[NDArray[Any]]]:
         """The self-test, and its inputs as the graph takes them.

@@ -119,10 +119,6 @@ class Snapshot:
         floats = {name: at_block for at_block, block in enumerate(blocks) for name in block.float_names()}
         return cls(levels, tuple(blocks), {name: tuple(places) for name, places in tensors.items()}, floats)
 
-    def with_block(self, index: int, block: ResidentBlock) -> Snapshot:
-        """The same but for one block, which holds the same tensors at another level."""
-        return self.with_blocks({index: block})
-
     def with_blocks(self, changed: Mapping[int, ResidentBlock]) -> Snapshot:
         """The same but for some blocks, by index, each of which holds the same tensors in another state."""
         return replace(self, blocks=tuple(changed.get(at, block) for at, block in enumerate(self.blocks)))

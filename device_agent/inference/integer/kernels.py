@@ -8,14 +8,13 @@ import platform
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from common.graph import codec
 from common.graph.model import Graph
 from common.manifest import Manifest
-from common.self_test import SelfTest, agreement
+from common.self_test import SelfTest, agreement, norm_apart, share_apart
 from device_agent.inference.integer.affordable import affordable
 from device_agent.inference.integer.engines.choice import choose_engine
 from device_agent.inference.integer.executor import Executor
@@ -27,6 +26,7 @@ from device_agent.residency.policy import total_bytes
 _log = logging.getLogger(__name__)
 
 Outputs: TypeAlias = "tuple[NDArray[Any], ...]"
+Run: TypeAlias = Callable[[Timings], Outputs]
 
 
 class Kernels:
@@ -71,15 +71,17 @@ class Kernels:
         spare_bytes = memory_bytes - total_bytes(self._manifest, levels)
         return affordable(self._manifest, levels, self._wanted(), spare_bytes)
 
-    def choose(self, run: Callable[[Timings], Outputs], renew: Callable[[], None]) -> None:
+    def choose(self, sample: Callable[[], Run], renew: Callable[[], None]) -> None:
         """Settle once which layers run on kernels: what was found before, else what a measurement says.
 
         Args:
-            run: Answers one sample, on kernels as far as they are ready, and notes how long each layer took.
+            sample: Gives what answers one sample, on kernels as far as they are ready, and notes how long
+                each layer took; not asked where all is settled.
             renew: Has the executor look at all weights again.
         """
         if self._chosen is not None or self.engine is None or self._refused:
             return
+        run = sample()
         weights = self.plan.weights
         key = self._key()
         known = self._choices.get(key) if self._rules.mode == "auto" else dict.fromkeys(weights, True)
@@ -151,11 +153,5 @@ def _processor() -> str:
 
 
 def _error(actual: NDArray[Any], wanted: NDArray[Any]) -> float:
-    """How far an output is from another, as a part of its norm; infinite where only one has NaN."""
-    if wanted.dtype.kind != "f":
-        return 0.0 if not wanted.size else float((actual != wanted).mean())
-    finite = np.isfinite(wanted)
-    if not np.isfinite(actual[finite]).all():
-        return float("inf")
-    norm = float(np.linalg.norm(wanted[finite].astype(np.float64)))
-    return float(np.linalg.norm(actual[finite].astype(np.float64) - wanted[finite])) / (norm or 1.0)
+    """How far an output is from another: as a part of its norm, or the share of whole numbers that differ."""
+    return norm_apart(actual, wanted) if wanted.dtype.kind == "f" else share_apart(actual, wanted)

@@ -143,7 +143,7 @@ def test_floats_of_another_level_fail_the_proof(mixed: Version) -> None:
     for index, block in enumerate(snapshot.blocks):
         if len(block.levels) > 1 and block.level_floats:
             wrong = {name: values[::-1] for name, values in block.level_floats.items()}
-            served._pager._snapshot = snapshot.with_block(index, replace(block, level_floats=wrong))
+            served._pager._snapshot = snapshot.with_blocks({index: replace(block, level_floats=wrong)})
             with pytest.raises(SelfTestError, match="is off by"):
                 served.prove()
 
