@@ -22,6 +22,7 @@ from device_agent.link.socket_meter import NoSockets, SocketMeter
 from device_agent.residency.board_limits import BoardLimits
 from device_agent.residency.configured import residency_rules
 from device_agent.sensors.guarded import Sensors
+from device_agent.sensors.memory import process_bytes
 from device_agent.settings import Settings
 from device_agent.store.records import Broker, Goal
 from device_agent.store.store import Store
@@ -199,7 +200,7 @@ class Agent:
             **tree,
             "start_seconds": self._start_seconds,
             "runtime_loaded": "torch" in sys.modules,
-            "rss_bytes": self._budget.process_bytes,
+            "rss_bytes": process_bytes(),
             "overhead_measured": self._metering.measured,
             "whole_instead_of_delta": self._deltas.fallbacks,
             "board": self._budget.tree(),

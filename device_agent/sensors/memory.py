@@ -57,7 +57,7 @@ class MemorySensor:
         return Readings(
             memory_limit_bytes=min(limits, default=None),
             memory_available_bytes=min(available, default=None),
-            process_bytes=int(psutil.Process(os.getpid()).memory_info().rss),
+            process_bytes=process_bytes(),
         )
 
     def _groups(self) -> Iterator[tuple[int, int | None]]:
@@ -67,6 +67,11 @@ class MemorySensor:
                 limit_bytes = read_integer(group / files.limit)
                 if limit_bytes is not None and 0 <= limit_bytes < _UNLIMITED_BYTES:
                     yield limit_bytes, _free_bytes(group, files, limit_bytes)
+
+
+def process_bytes() -> int:
+    """Resident set of this process at this moment."""
+    return int(psutil.Process(os.getpid()).memory_info().rss)
 
 
 def _free_bytes(group: Path, files: _Files, limit_bytes: int) -> int | None:

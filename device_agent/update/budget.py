@@ -75,11 +75,6 @@ class Budget:
         why = "; ".join(self._board.why())
         return replace(allowance, shard_hold=TransferHold(Limit.BOARD, f"Only bases may come: {why}."))
 
-    @property
-    def process_bytes(self) -> int:
-        """What the process took at the last look; 0 where no sensor says it."""
-        return self._board.readings.process_bytes or 0
-
     def tree(self) -> dict[str, Any]:
         """What the board says, and what follows from it, as JSON can carry it."""
         return self._board.tree()

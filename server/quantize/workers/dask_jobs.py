@@ -65,11 +65,12 @@ class DaskJobs:
         while not done.wait(_LOOK_SECONDS):
             self._look()
             self._check_present()
-        try:
-            reply: Reply = job.result(timeout=_COLLECT_SECONDS)
-        except Exception as error:
+        with self._using:
             self._check_open()
-            raise _in_our_terms(error) from error
+            try:
+                reply: Reply = job.result(timeout=_COLLECT_SECONDS)
+            except Exception as error:
+                raise _in_our_terms(error) from error
         return reply
 
     def _look(self) -> None:
