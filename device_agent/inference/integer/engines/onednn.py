@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -11,6 +12,26 @@ from device_agent.inference.integer.engines.port import Calculation, EightBit
 from device_agent.inference.integer.layers import Geometry
 
 _NAME: Final = "onednn"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Fixed:
+    """The operator's arguments that are the same for every input of one scale and zero point.
+
+    Attributes:
+        scale, zero: Of the input.
+        before: From the input's scale to the weight's zero points.
+        bias: float32 [rows], or None.
+        after: Geometry and output.
+        attribute: The activation.
+    """
+
+    scale: float
+    zero: int
+    before: tuple[Any, ...]
+    bias: torch.Tensor | None
+    after: tuple[Any, ...]
+    attribute: str
 
 
 class OneDnn:
@@ -42,7 +63,7 @@ class OneDnn:
         return True
 
     def pack(self, values: torch.Tensor, geometry: Geometry, source: tuple[int, ...]) -> torch.Tensor:
-        """See the port. Neither scales nor zero points enter the packed form."""
+        """See the port. Neither scales nor zero points enter the packed form; see ``run``."""
         return self._pack(  # type: ignore[no-any-return]
             values, torch.ones(len(values)), 1.0, 0, *_axes(geometry), geometry.groups, list(source)
         )
@@ -62,39 +83,56 @@ class OneDnn:
         return int(weight.numel())
 
     def run(self, source: EightBit, what: Calculation, added: EightBit | None) -> torch.Tensor:
-        """See the port."""
-        fixed = what.fixed
-        if fixed is None:
-            fixed = what.fixed = self._fixed(what)
-        before, geometry, attribute = fixed
+        """See the port.
+
+        oneDNN keeps each row's sum beside a weight whose input has a zero point, and packs one without sums
+        anew at every call. Packing for a zero point is no remedy: torch gives a weight the form in which
+        another of its shape was packed first. So zero points go into the bias, unless padding repeats them.
+        """
+        fixed: _Fixed | None = what.fixed
+        if fixed is None or (fixed.scale, fixed.zero) != (source.scale, source.zero):
+            fixed = what.fixed = self._fixed(source, what)
         result: torch.Tensor
         if added is None:
-            result = self._run(
-                source.codes, source.scale, source.zero, *before, what.bias, *geometry, attribute, [], ""
-            )
+            result = self._run(source.codes, *fixed.before, fixed.bias, *fixed.after, fixed.attribute, [], "")
         else:
-            sum_up: tuple[Any, ...] = (added.scale, added.zero, "sum", 1.0, attribute, [], "")
+            sum_up: tuple[Any, ...] = (added.scale, added.zero, "sum", 1.0, fixed.attribute, [], "")
             accumulated = added.codes.contiguous(memory_format=torch.channels_last)
             result = self._run_added(
-                source.codes,
-                source.scale,
-                source.zero,
-                *before,
-                accumulated,
-                what.bias,
-                *geometry,
-                *sum_up,
+                source.codes, *fixed.before, accumulated, fixed.bias, *fixed.after, *sum_up
             )
         return result
 
-    def _fixed(self, what: Calculation) -> tuple[tuple[Any, ...], tuple[Any, ...], str]:
-        """Arguments that are the same for every input: weights, then geometry and output, then activation."""
+    def _fixed(self, source: EightBit, what: Calculation) -> _Fixed:
         output = what.output
         scale, zero = (output.scale, output.zero_point - LEAST_CODE) if output else (1.0, 0)
         dtype = torch.uint8 if output else torch.float32
-        geometry = (*_axes(what.geometry), what.geometry.groups, scale, zero, dtype)
-        weights = (what.weight, what.scale, self._no_zeros(len(what.scale)))
-        return weights, geometry, "relu" if what.rectified else "none"
+        bias, zero_left = what.bias, source.zero
+        if source.zero and not any(what.geometry.padding):
+            moved = self._sums(what) * what.scale * (-source.zero * source.scale)
+            bias, zero_left = moved if bias is None else bias + moved, 0
+        return _Fixed(
+            source.scale,
+            source.zero,
+            before=(source.scale, zero_left, what.weight, what.scale, self._no_zeros(len(what.scale))),
+            bias=bias,
+            after=(*_axes(what.geometry), what.geometry.groups, scale, zero, dtype),
+            attribute="relu" if what.rectified else "none",
+        )
+
+    def _sums(self, what: Calculation) -> torch.Tensor:
+        """float32 [rows]: the sum of each row's values, from an input of ones that is one window large."""
+        geometry = what.geometry
+        columns = what.weight.shape[1] * geometry.groups
+        window = (
+            dilation * (size - 1) + 1
+            for size, dilation in zip(what.weight.shape[2:], geometry.dilation, strict=True)
+        )
+        ones = EightBit(torch.ones((1, columns, *window), dtype=torch.uint8), 1.0, 0)
+        bare = replace(
+            what, scale=torch.ones_like(what.scale), bias=None, output=None, rectified=False, fixed=None
+        )
+        return self.run(ones, bare, None).reshape(-1)
 
     def _no_zeros(self, rows: int) -> torch.Tensor:
         zeros = self._zeros.get(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -263,3 +264,26 @@ def test_an_engine_that_is_not_here_is_an_error_that_says_which_are() -> None:
         choose_engine("cuda")
     assert caught.value.advice is not None
     assert all(name in caught.value.advice for name in ("auto", "none", *engines_here()))
+
+
+@pytest.mark.skipif("onednn" not in ENGINES, reason="no processor for it")
+@pytest.mark.parametrize("zero", [0, 37])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_weight_is_packed_anew_only_where_padding_has_a_zero_point(
+    zero: int, shape: tuple[int, int, int, Geometry], capfd: pytest.CaptureFixture[str]
+) -> None:
+    engine = engine_named("onednn")
+    columns, rows, window, geometry = shape
+    values = values_of((rows, columns // geometry.groups, window, window), "any")
+    what = calculation(engine, values, geometry, output=Grid(0.1, 0))
+    source = EightBit(codes_of(columns, "any").contiguous(memory_format=torch.channels_last), 0.02, zero)
+    engine.run(source, what, None)
+    libc = ctypes.CDLL(None)  # what oneDNN prints waits in C's own buffer
+    with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):  # type: ignore[no-untyped-call]
+        libc.fflush(None)
+        capfd.readouterr()
+        engine.run(source, what, None)
+        libc.fflush(None)
+        told = capfd.readouterr().out
+    ran = [line.split(",")[5] for line in told.splitlines() if ",exec," in line]
+    assert ran == (["reorder", "convolution"] if zero and any(geometry.padding) else ["convolution"])
