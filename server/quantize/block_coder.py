@@ -36,6 +36,7 @@ class BlockValues:
             lowest first, all of one type and shape. Only beside quantized tensors.
         decided: Rows of tensors to what calibration decided for them: one for each part-bit level.
         held: Rows of tensors to what the version before has for them.
+        means: Name of a tensor to what its columns are multiplied with on average, as ``refit`` takes it.
 
     Raises:
         ValueError: Level floats are none of that.
@@ -46,6 +47,7 @@ class BlockValues:
     level_floats: Mapping[str, tuple[NDArray[Any], ...]] = field(default_factory=dict)
     decided: Mapping[TensorPart, tuple[Affine, ...]] = field(default_factory=dict)
     held: Mapping[TensorPart, Held] = field(default_factory=dict)
+    means: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.level_floats and not self.tensors:
@@ -88,7 +90,10 @@ def encode_block(values: BlockValues, levels: Sequence[int], rounding: Rounding)
     if any(len(arrays) != len(levels) for arrays in values.level_floats.values()):
         raise ValueError("a float that follows levels has not one value for each")
     rounded = [rounding(_rows(values, part), levels) for part in values.tensors]
-    parts = [_Part.of(one, levels) for one in rounded]
+    parts = [
+        _Part.of(one, levels, values.means.get(part.name))
+        for part, one in zip(values.tensors, rounded, strict=True)
+    ]
     plain = Block(
         tuple(values.tensors),
         tuple(values.floats),
@@ -134,12 +139,12 @@ class _Part:
     fits: tuple[Fit, ...]
 
     @classmethod
-    def of(cls, rounded: Rounded, levels: Sequence[int]) -> _Part:
+    def of(cls, rounded: Rounded, levels: Sequence[int], means: NDArray[np.float64] | None) -> _Part:
         nested = rounded.nested
         base = nested.base.view(np.uint8) + np.uint8(1 << (levels[0] - 1))  # modulo 256, and within it
         grid = grid_of(rounded.levels[-1])
         fits = (
-            fit_of(grid, affine, level, levels[-1])
+            fit_of(grid, affine, level, levels[-1], means)
             for level, affine in zip(levels[:-1], rounded.levels[:-1], strict=True)
         )
         stored = (values.reshape(-1) for values in (base, *nested.shards))
@@ -153,6 +158,7 @@ def _rows(values: BlockValues, part: TensorPart) -> Rows:
         math.prod(part.shape[2:]),
         values.decided.get(part, ()),
         values.held.get(part),
+        values.means.get(part.name),
     )
 
 

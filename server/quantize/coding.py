@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
 
 from common.manifest import Block
 from server.quantize.block_task import BlockDone, BlockWork, check_whole, code_block
@@ -50,6 +53,7 @@ class Coding:
         workers: Do the work; None: this process' cores.
         report: Told of progress under "quantize".
         held: The version before, if its scales may be kept.
+        means: What tensors' columns are multiplied with on average, where that is known.
     """
 
     weights: WeightsFile
@@ -59,6 +63,7 @@ class Coding:
     workers: Workers | None
     report: Report
     held: HeldVersion | None = None
+    means: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     def code(self, plans: Sequence[BlockPlan]) -> Iterator[Entry]:
         """The blocks in order; each one's blobs are in the spool when it comes.
@@ -92,7 +97,9 @@ class Coding:
     def _work(self, plans: Sequence[BlockPlan]) -> Iterator[BlockWork]:
         for block in plans:
             form = block.form or Format(self.levels, Floor())
-            values = load_block(block, self.weights, self.calibrated, form.levels, self.held)
+            values = load_block(
+                block, self.weights, self.calibrated, form.levels, self.held, means=self.means
+            )
             yield BlockWork(values, form.levels, form.rounding, self.levels)
 
     def _kept(self, block: BlockPlan, done: BlockDone) -> Entry:

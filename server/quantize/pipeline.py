@@ -16,6 +16,7 @@ from common.manifest import MAX_GAIN, BlobRef, Block
 from common.self_test import encode
 from server.quantize.calibration import Calibrated, calibrate
 from server.quantize.coding import Coding, Entry, bases_bytes
+from server.quantize.column_means import column_means
 from server.quantize.fidelity import check_min_fidelity, measure_fidelity
 from server.quantize.fidelity.sources import FloatSource
 from server.quantize.formats import with_formats
@@ -90,7 +91,8 @@ def quantize(
             graph, states_in_order(graph, file), order, FloatSource(file), calibrated=calibration is not None
         )
         decided = _calibrated(graph, file, states, calibration, held=held, report=report)
-        coding = Coding(file, decided, order.levels, spool, workers, report, held)
+        means = column_means(graph, FloatSource(file), {state.name for state in states if state.form})
+        coding = Coding(file, decided, order.levels, spool, workers, report, held, means)
         measuring = _Measuring(graph, file, states, order, coding, samples, calibration, evaluation)
         entries = []
         liftable = order.budget_bytes > 0

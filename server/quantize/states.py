@@ -54,6 +54,8 @@ def load_block(
     calibrated: Calibrated,
     levels: tuple[int, ...],
     held: HeldVersion | None = None,
+    *,
+    means: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> BlockValues:
     """A block's values in memory.
 
@@ -63,6 +65,7 @@ def load_block(
         calibrated: What was decided for its tensors, and floats of levels.
         levels: The block's own levels.
         held: The version before, if its scales may be kept.
+        means: What tensors' columns are multiplied with on average, where that is known.
 
     Raises:
         InvalidInputError: A tensor that stays float holds NaN.
@@ -80,6 +83,7 @@ def load_block(
             if part.name in calibrated.affines
         },
         held={part: rows for part in block.tensors if held and (rows := held.rows(part)) is not None},
+        means={part.name: means[part.name] for part in block.tensors if means and part.name in means},
     )
 
 

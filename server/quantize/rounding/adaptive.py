@@ -64,7 +64,7 @@ class Adaptive:
         if not self.refit:  # the paper's own scale and offset follow from the grid; there is no fit to hold
             return Affine(codes, nominal, full.offset)
         return keep_fits(
-            refit(codes, rows.weights, nominal),
+            refit(codes, rows.weights, nominal, rows.means),
             full,
             rows.weights,
             rows.held,

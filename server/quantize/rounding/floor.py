@@ -35,6 +35,6 @@ class Floor:
         for level in levels[:-1]:
             step_bits = levels[-1] - level
             nominal = full.scale * np.float32(1 << step_bits)
-            best = refit(lower(full.codes, step_bits), rows.weights, nominal)
+            best = refit(lower(full.codes, step_bits), rows.weights, nominal, rows.means)
             fitted.append(keep_fits(best, full, rows.weights, rows.held, level=level, full_level=levels[-1]))
         return Rounded(split(full.codes, levels), (*fitted, full))

@@ -25,6 +25,7 @@ class Rows:
             a linear layer. Divides row_weights.
         decided: What calibration samples decided for each part-bit level, lowest first; nothing without.
         held: What the version before has for these rows, to be kept where it costs no fidelity.
+        means: float64 [row_weights], as ``refit`` takes them; None where nothing is known.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Rows:
     kernel_weights: int = 1
     decided: tuple[Affine, ...] = ()
     held: Held | None = None
+    means: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
