@@ -13,7 +13,7 @@ from device_agent.inference.integer.engines.port import EightBit
 from device_agent.inference.integer.row_codes import RowCodes, row_codes, rows_of
 
 # Of a step, between a number and its code; the rest is rounding of float32.
-HALF_A_STEP = 0.503
+HALF_A_STEP = 0.501
 
 ROWS = npst.arrays(
     np.float32,
