@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from common.graph.ranges import Grid
-from device_agent.inference.integer.engines.port import Calculation, EightBit
+from common.graph.ranges import LEAST_CODE, Grid
+from device_agent.inference.integer.engines.port import GREATEST, Calculation, EightBit
 from device_agent.inference.integer.layers import Layer
 from device_agent.inference.integer.weights import KernelWeight
 from device_agent.residency.resident import Snapshot
+
+_TRIFLE: Final = 1e-3  # of a step of the grid
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +27,8 @@ class BoundLayer:
         weight: The kernel's copy of the weight.
         floats: The floats that went in, to tell whether others have come.
         calculation: What the engine does.
+        clip: What is left to clip its result to, codes or floats; None where nothing is.
+        span: Height and width of the window, less the padding at both ends.
         offset: float32 [rows], times the sum of the input gives what the values lack; None where they lack
             nothing.
         window: Sums the input under a convolution's window, one for each group; only beside an offset.
@@ -34,6 +39,8 @@ class BoundLayer:
     weight: KernelWeight
     floats: tuple[NDArray[Any], ...]
     calculation: Calculation
+    clip: tuple[float, float] | None
+    span: tuple[int, int]
     offset: torch.Tensor | None
     window: Calculation | None = None
     terms: torch.Tensor | None = None
@@ -66,23 +73,50 @@ def bind(layer: Layer, weight: KernelWeight, snapshot: Snapshot, output: Grid | 
         output=output,
         rectified=output is None and offset is None and layer.low == 0,
     )
+    floats, span = layer_floats(layer, snapshot), _span(layer, weight)
     if layer.kind == "linear":
-        return BoundLayer(weight, layer_floats(layer, snapshot), *_linear(weight, calculation, offset))
+        bare, offset, terms = _linear(weight, calculation, offset)
+        return BoundLayer(weight, floats, bare, _clip(layer, bare), span, offset, terms=terms)
     window = None if offset is None else _window(layer, weight)
-    return BoundLayer(weight, layer_floats(layer, snapshot), calculation, offset, window)
+    return BoundLayer(weight, floats, calculation, _clip(layer, calculation), span, offset, window)
+
+
+def _clip(layer: Layer, what: Calculation) -> tuple[float, float] | None:
+    """What the layer's activation clips, and neither the kernel nor the ends of the grid do."""
+    grid = what.output
+    if grid is None:
+        done = (what.rectified or math.isinf(layer.low)) and math.isinf(layer.high)
+        return None if done else (layer.low, layer.high)
+    zero = grid.zero_point - LEAST_CODE
+    low, high = -zero * grid.scale, (GREATEST - zero) * grid.scale
+    slack = _TRIFLE * grid.scale
+    if layer.low <= low + slack and layer.high >= high - slack:
+        return None
+    least = 0 if math.isinf(layer.low) else round(layer.low / grid.scale) + zero
+    most = GREATEST if math.isinf(layer.high) else round(layer.high / grid.scale) + zero
+    return min(max(least, 0), GREATEST), min(max(most, 0), GREATEST)
+
+
+def _span(layer: Layer, weight: KernelWeight) -> tuple[int, int]:
+    of = layer.geometry
+    height, width = (
+        dilation * (size - 1) + 1 - 2 * padding
+        for size, dilation, padding in zip(weight.kernel, of.dilation, of.padding, strict=True)
+    )
+    return height, width
 
 
 def _linear(
     weight: KernelWeight, what: Calculation, offset: torch.Tensor | None
-) -> tuple[Calculation, torch.Tensor, None, torch.Tensor]:
-    """A layer that gives bare sums, its offset, no window, and its terms."""
+) -> tuple[Calculation, torch.Tensor, torch.Tensor]:
+    """A layer that gives bare sums, its offset, and its terms."""
     bare = replace(what, bias=None, rectified=False)
     columns = weight.shape[1]
     ones = torch.ones((1, columns, 1, 1), dtype=torch.uint8)
     sums = weight.engine.run(EightBit(ones, 1.0, 0), bare, None).reshape(-1)
     none = torch.zeros_like(sums)
     offset = none if offset is None else offset
-    return bare, offset, None, torch.stack((sums, offset, none if what.bias is None else what.bias))
+    return bare, offset, torch.stack((sums, offset, none if what.bias is None else what.bias))
 
 
 def _window(layer: Layer, weight: KernelWeight) -> Calculation:

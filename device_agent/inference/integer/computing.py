@@ -1,10 +1,9 @@
-"""What a layer computes around its kernel: offsets, clips, and the sums of linear layers."""
+"""What a layer computes around its kernel: offsets, and the sums of linear layers."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import torch
 
@@ -14,8 +13,6 @@ from device_agent.inference.integer.engines.port import EightBit, Engine
 from device_agent.inference.integer.layers import Layer
 from device_agent.inference.integer.row_codes import RowCodes
 
-_TRIFLE: Final = 1e-3
-
 
 def failed(layer: Layer, error: RuntimeError) -> UnsupportedModelError:
     """What a failure of a kernel becomes."""
@@ -24,7 +21,7 @@ def failed(layer: Layer, error: RuntimeError) -> UnsupportedModelError:
 
 
 def convolution(engine: Engine, source: EightBit, added: EightBit | None, bound: BoundLayer) -> torch.Tensor:
-    """A layer's result before what it clips to, but for what the kernel clips by itself."""
+    """A layer's result before it is clipped, but for what the kernel clips by itself."""
     if bound.offset is None:
         return engine.run(source, bound.calculation, added)
     result = engine.run(source, bound.calculation, None)
@@ -56,32 +53,12 @@ def _add_offset(engine: Engine, result: torch.Tensor, source: EightBit, bound: B
 
 def fits(source: EightBit, added: EightBit, bound: BoundLayer, layer: Layer) -> bool:
     """Whether what is added has the shape of the sum: it could be spread out over it."""
-    geometry = layer.geometry
-    batch, _, *plane = source.codes.shape
-    kernel = bound.weight.kernel
-    sizes = (
-        (size + 2 * pad - dilate * (width - 1) - 1) // step + 1
-        for size, pad, dilate, width, step in zip(
-            plane, geometry.padding, geometry.dilation, kernel, geometry.stride, strict=True
-        )
-    )
-    return tuple(added.codes.shape) == (batch, bound.weight.rows, *sizes)
-
-
-def clip(result: torch.Tensor, layer: Layer) -> None:
-    """What the layer's activation clips, in place."""
-    if not (math.isinf(layer.low) and math.isinf(layer.high)):
-        result.clamp_(layer.low, layer.high)
-
-
-def clip_codes(value: EightBit, layer: Layer) -> None:
-    """Clip what the ends of the grid do not clip already."""
-    low, high = -value.zero * value.scale, (255 - value.zero) * value.scale
-    slack = _TRIFLE * value.scale
-    if layer.low > low + slack or layer.high < high - slack:
-        least = 0 if math.isinf(layer.low) else round(layer.low / value.scale) + value.zero
-        most = 255 if math.isinf(layer.high) else round(layer.high / value.scale) + value.zero
-        value.codes.clamp_(min(max(least, 0), 255), min(max(most, 0), 255))
+    batch, _, height, width = source.codes.shape
+    of = layer.geometry
+    step_y, step_x = of.stride
+    span_y, span_x = bound.span
+    sizes = ((height - span_y) // step_y + 1, (width - span_x) // step_x + 1)
+    return added.codes.shape == (batch, bound.weight.rows, *sizes)
 
 
 def greatest(codes: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:

@@ -12,11 +12,11 @@ from typing import Final
 
 import torch
 
-from device_agent.inference.integer.engines.port import EightBit
+from common.graph.ranges import LEAST_CODE, Grid
+from device_agent.inference.integer.engines.port import GREATEST, EightBit, quantized
 
-_GREATEST: Final = 255
 _LEAST_SPAN: Final = 1e-30
-_HALF: Final = 0.498
+_WHOLE: Final = Grid(1.0, LEAST_CODE)  # codes are the numbers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,12 +44,11 @@ def row_codes(tensor: torch.Tensor) -> RowCodes:
     rows = tensor.reshape(-1, columns).to(torch.float32)
     low = rows.amin(-1, keepdim=True).clamp_(max=0)
     span = rows.amax(-1, keepdim=True).clamp_(min=0).sub_(low).clamp_(min=_LEAST_SPAN)
-    inverse = torch.reciprocal(span).mul_(_GREATEST)
-    zero = low.mul_(inverse).neg_().round_()
-    # Numbers lose their fraction on their way to uint8: with a half more they become the nearest. A trifle
-    # less, and the greatest stays below 256 where its zero was rounded up by a half: as in rows from -1 to 1.
-    codes = torch.addcmul(zero + _HALF, rows, inverse).to(torch.uint8)
-    return _with_terms(codes, span.div_(_GREATEST), zero, inverse, lead)
+    inverse = torch.reciprocal(span).mul_(GREATEST)
+    minus = low.mul_(inverse).round_()
+    # One product and one sum: torch's addcmul is slow with one number for each row, and so is ``to(uint8)``.
+    codes = quantized(rows.mul(inverse).sub_(minus), _WHOLE).codes
+    return _with_terms(codes, span.div_(GREATEST), minus, inverse, lead)
 
 
 def rows_of(source: EightBit) -> RowCodes:
@@ -57,13 +56,17 @@ def rows_of(source: EightBit) -> RowCodes:
     lead, columns = tuple(source.codes.shape[:-1]), source.codes.shape[-1]
     codes = source.codes.reshape(-1, columns)
     scale = torch.full((1, 1), source.scale)
-    zero = torch.full((len(codes), 1), float(source.zero))
-    return _with_terms(codes, scale, zero, torch.full_like(zero, 1 / source.scale), lead)
+    minus = torch.full((len(codes), 1), -float(source.zero))
+    return _with_terms(codes, scale, minus, torch.full_like(minus, 1 / source.scale), lead)
 
 
 def _with_terms(
-    codes: torch.Tensor, scale: torch.Tensor, zero: torch.Tensor, inverse: torch.Tensor, lead: tuple[int, ...]
+    codes: torch.Tensor,
+    scale: torch.Tensor,
+    minus: torch.Tensor,
+    inverse: torch.Tensor,
+    lead: tuple[int, ...],
 ) -> RowCodes:
-    sums = codes.sum(-1, keepdim=True, dtype=torch.int32).to(torch.float32)
-    terms = torch.cat((zero.neg(), sums.addcmul_(zero, torch.tensor(-float(codes.shape[1]))), inverse), 1)
+    sums = codes.sum(-1, keepdim=True, dtype=torch.float32)
+    terms = torch.cat((minus, sums.add_(minus, alpha=codes.shape[1]), inverse), 1)
     return RowCodes(codes, scale, terms, lead)

@@ -15,8 +15,6 @@ from common.graph.build import StateSource, Step, call_step, load_state
 from common.graph.model import Graph, State, StateRef, ValueRef
 from device_agent.inference.integer.binding import BoundLayer
 from device_agent.inference.integer.computing import (
-    clip,
-    clip_codes,
     convolution,
     failed,
     fits,
@@ -117,8 +115,7 @@ class _Run:
         """One more step is done."""
         if work.layer is not None:
             bound = self._prepared.get(work.layer.weight)
-            done = isinstance(bound, BoundLayer) and self._kernel(work, work.layer, bound)
-            if not done:
+            if not (isinstance(bound, BoundLayer) and self._kernel(work, work.layer, bound)):
                 self._in_floats(work)
         elif work.table is not None:
             self._values[work.name] = self._rows(work, work.table)
@@ -128,8 +125,10 @@ class _Run:
             self._held.pop(name, None)
         for name in work.ends.frees:
             del self._values[name]
-            self._eights.pop(name, None)
-            self._rows_of.pop(name, None)
+            if self._eights:
+                self._eights.pop(name, None)
+            if self._rows_of:
+                self._rows_of.pop(name, None)
 
     def shape_of(self, layer: Layer) -> tuple[int, ...]:
         """Of a layer's input as its kernel sees it: [batch, columns, height, width]."""
@@ -165,15 +164,13 @@ class _Run:
             result = convolution(engine, source, added, bound)
         except RuntimeError as error:
             raise failed(layer, error) from error
+        if bound.clip is not None:
+            result.clamp_(*bound.clip)
         grid = bound.calculation.output
         if grid is not None:
-            eight = EightBit.on_grid(result, grid)
-            clip_codes(eight, layer)
-            self._values[work.name] = eight
-            return True
-        if not bound.calculation.rectified or not math.isinf(layer.high):
-            clip(result, layer)
-        self._values[work.name] = result if work.grid is None else quantized(result, work.grid)
+            self._values[work.name] = EightBit.on_grid(result, grid)
+        else:
+            self._values[work.name] = result if work.grid is None else quantized(result, work.grid)
         return True
 
     def _linear(self, engine: Engine, work: Work, layer: Layer, bound: BoundLayer) -> bool:
@@ -192,7 +189,8 @@ class _Run:
             result = linear(engine, rows, bound)
         except RuntimeError as error:
             raise failed(layer, error) from error
-        clip(result, layer)
+        if bound.clip is not None:
+            result.clamp_(*bound.clip)
         self._values[work.name] = result
         return True
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from device_agent.inference.integer.engines.onednn import OneDnn
+from device_agent.inference.integer.engines.port import Calculation, EightBit
 from device_agent.inference.integer.executor import Executor
 from device_agent.residency.pager import Pager
 from tests.support.integer_runs import ENGINES, Case, engine_named, trained_looking
@@ -265,6 +268,49 @@ def test_a_shortcut_that_a_view_still_shows_is_not_overwritten(engine_name: str)
     case = Case(make_version(Turned().eval(), (torch.rand(2, 3, 8, 8),), levels=LEVELS))
     assert any(layer.added for layer in case.plan.layers.values())
     assert max(case.errors(case.uniform(8), engine_named(engine_name))) < TOLERANCE
+
+
+class OnePixel(nn.Module):
+    """A shortcut of one pixel, added to a convolution of any window."""
+
+    def __init__(self, **geometry: Any) -> None:
+        super().__init__()
+        self.main, self.side = nn.Conv2d(3, 16, 3, **geometry), nn.Conv2d(3, 16, 9)
+        self.last = nn.Conv2d(16, 8, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.last(torch.relu(self.side(image) + self.main(image)))
+        return result
+
+
+class Adding(OneDnn):
+    """Counts the shortcuts that it adds."""
+
+    count = 0
+
+    def run(self, source: EightBit, what: Calculation, added: EightBit | None) -> torch.Tensor:
+        self.count += added is not None
+        return super().run(source, what, added)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "added"),
+    [
+        ({}, 0),
+        ({"stride": 2, "padding": 1}, 0),
+        ({"stride": (9, 1)}, 0),
+        ({"dilation": (4, 3)}, 0),
+        ({"dilation": 4}, 1),
+        ({"stride": 9, "padding": 1}, 1),
+    ],
+)
+def test_a_kernel_adds_a_shortcut_that_is_as_large_as_the_sum(geometry: dict[str, Any], added: int) -> None:
+    engine_named("onednn")
+    torch.manual_seed(0)
+    engine = Adding()
+    case = Case(make_version(OnePixel(**geometry).eval(), (torch.rand(2, 3, 9, 9),), levels=LEVELS))
+    assert max(case.errors(case.uniform(8), engine)) < TOLERANCE
+    assert engine.count == added
 
 
 @pytest.mark.parametrize("engine_name", ENGINES)

@@ -21,17 +21,17 @@ class _Fixed:
     Attributes:
         scale, zero: Of the input.
         before: From the input's scale to the weight's zero points.
-        bias: float32 [rows], or None.
-        after: Geometry and output.
-        attribute: The activation.
+        after: Bias, geometry and output.
+        alone: All of them, and the activation.
+        summed: Sum and activation.
     """
 
     scale: float
     zero: int
     before: tuple[Any, ...]
-    bias: torch.Tensor | None
     after: tuple[Any, ...]
-    attribute: str
+    alone: tuple[Any, ...]
+    summed: tuple[Any, ...]
 
 
 class OneDnn:
@@ -90,17 +90,15 @@ class OneDnn:
         another of its shape was packed first. So zero points go into the bias, unless padding repeats them.
         """
         fixed: _Fixed | None = what.fixed
-        if fixed is None or (fixed.scale, fixed.zero) != (source.scale, source.zero):
+        if fixed is None or fixed.scale != source.scale or fixed.zero != source.zero:
             fixed = what.fixed = self._fixed(source, what)
         result: torch.Tensor
         if added is None:
-            result = self._run(source.codes, *fixed.before, fixed.bias, *fixed.after, fixed.attribute, [], "")
+            result = self._run(source.codes, *fixed.alone)
         else:
-            sum_up: tuple[Any, ...] = (added.scale, added.zero, "sum", 1.0, fixed.attribute, [], "")
-            accumulated = added.codes.contiguous(memory_format=torch.channels_last)
-            result = self._run_added(
-                source.codes, *fixed.before, accumulated, fixed.bias, *fixed.after, *sum_up
-            )
+            sum_ = added.codes.contiguous(memory_format=torch.channels_last)
+            addend = (added.scale, added.zero)
+            result = self._run_added(source.codes, *fixed.before, sum_, *fixed.after, *addend, *fixed.summed)
         return result
 
     def _fixed(self, source: EightBit, what: Calculation) -> _Fixed:
@@ -111,13 +109,16 @@ class OneDnn:
         if source.zero and not any(what.geometry.padding):
             moved = self._sums(what) * what.scale * (-source.zero * source.scale)
             bias, zero_left = moved if bias is None else bias + moved, 0
+        before = (source.scale, zero_left, what.weight, what.scale, self._no_zeros(len(what.scale)))
+        after = (bias, *_axes(what.geometry), what.geometry.groups, scale, zero, dtype)
+        activation: tuple[Any, ...] = ("relu" if what.rectified else "none", [], "")
         return _Fixed(
             source.scale,
             source.zero,
-            before=(source.scale, zero_left, what.weight, what.scale, self._no_zeros(len(what.scale))),
-            bias=bias,
-            after=(*_axes(what.geometry), what.geometry.groups, scale, zero, dtype),
-            attribute="relu" if what.rectified else "none",
+            before,
+            after,
+            alone=(*before, *after, *activation),
+            summed=("sum", 1.0, *activation),
         )
 
     def _sums(self, what: Calculation) -> torch.Tensor:

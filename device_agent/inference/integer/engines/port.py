@@ -14,9 +14,9 @@ from device_agent.inference.integer.layers import Geometry
 GREATEST: Final = 255  # of the codes of activations
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)  # not frozen: there is one for each layer of each answer
 class EightBit:
-    """A tensor of 8-bit numbers.
+    """A tensor of 8-bit numbers; never changed.
 
     Attributes:
         codes: uint8; stands for ``scale * (codes - zero)``.
