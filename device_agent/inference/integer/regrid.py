@@ -40,9 +40,9 @@ _REACH: Final = 16256
 _REACH_ROUNDED: Final = 16320
 _REACH_BELOW: Final = 16384  # of the least: what is added only lifts it
 _SUM_BITS: Final = 15
-_WIDE: Final = 2 * UNIT + 2  # a slope at which rounding moves no sum as far as half way to another code's
+_HALF_CODE: Final = 0.4999  # half of one, for arithmetic that rounds
 _TRIFLE: Final = 1e-3  # so much a shift may be off by division
-_CHUNK: Final = 1 << 17  # weights at a time, so that they stay in the cache
+_CHUNK: Final = 1 << 18  # weights at a time: they stay in the cache, and calls are few
 _FARTHEST: Final = 1024.0  # of a shift that is worth a look
 _NO_BYTES: Final = np.zeros(0, np.uint8)
 _NO_PLACES: Final = np.zeros(0, np.int32)
@@ -150,33 +150,72 @@ def codes_of(values: NDArray[np.int8], how: Regrid) -> NDArray[np.uint8]:
     """The codes that values came from: uint8 [rows, columns], ``codes + 2**(level-1)``.
 
     Args:
-        values: int8 [rows, columns], as ``regrid`` gave them.
+        values: int8 [rows, columns], as ``regrid`` gave them; given away.
         how: As it gave it too.
     """
-    unsigned = np.empty(values.shape, np.uint8)
+    unsigned = values.view(np.uint8)
+    back = _codes_of_full if how.level == _FULL else _codes_of_part
+    back(values, how, unsigned)
+    unsigned.reshape(-1)[how.cut_at] = how.cut_codes
+    return unsigned
+
+
+def _codes_of_part(values: NDArray[np.int8], how: Regrid, out: NDArray[np.uint8]) -> None:
+    """As ``codes_of``, at a part-bit level; ``out`` may be the values' own memory."""
     dither = _dither(values.shape[1])
-    bits = np.unpackbits(how.upper) if how.upper.size else how.upper
+    factor, term, sure = _multiples(how)
+    for rows in _chunks(values.shape):
+        close = np.flatnonzero(~sure[rows]) + rows.start
+        codes = _quotients(values[close], how.slope[close], how.intercept[close], how.level, dither)
+        multiples = values[rows].astype(np.int16).view(np.uint16)
+        multiples *= factor[rows, None]
+        multiples += term[rows, None]
+        np.right_shift(multiples, 16 - how.level, out=multiples)
+        out[rows] = multiples
+        out[close] = codes
+
+
+def _multiples(how: Regrid) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.bool_]]:
+    """What leads from values to codes without division: ``(values * factor + term) >> (16 - level)``.
+
+    In 16 bits that wrap around: only the sum has to be within them. ``128 * value`` is the sum of its code, and
+    off by less than 128 either way, for the dither and for what was rounded off. The codes are those where
+    this, and what the factor is off by, stay within half a code.
+
+    Returns:
+        The factor and the term of each row, and in which rows that is so.
+    """
+    one = float(1 << (16 - how.level))
+    middle = ((1 << how.level) - 1) / 2
+    slope = how.slope.astype(np.float64)
+    factor = np.rint(UNIT * one / slope)
+    codes_per_unit = factor / (UNIT * one)
+    stretch = slope * codes_per_unit - 1
+    first = how.intercept - slope * (1 << (how.level - 1))
+    term = np.rint(one * (0.5 - first * codes_per_unit - middle * stretch))
+    error = middle * np.abs(stretch) + (UNIT - 1) * codes_per_unit + 0.5 / one
+    return factor.astype(np.uint16), term.astype(np.int64).astype(np.uint16), error < _HALF_CODE
+
+
+def _codes_of_full(values: NDArray[np.int8], how: Regrid, out: NDArray[np.uint8]) -> None:
+    """As ``codes_of``, at the full level; ``out`` may be the values' own memory."""
+    dither = _dither(values.shape[1])
+    bits = np.unpackbits(how.upper)
     read = 0
     for rows in _chunks(values.shape):
-        slope, intercept = how.slope[rows], how.intercept[rows]
-        if how.level < _FULL:
-            unsigned[rows] = _quotients(values[rows], slope, intercept, how.level, dither)
-            continue
-        zero = ((intercept >> UNIT_BITS) - UNIT).astype(np.uint8)
-        np.subtract(values[rows].view(np.uint8), zero[:, None], out=unsigned[rows])
-        stretched = np.flatnonzero(slope < UNIT)
-        if stretched.size:
-            own = stretched + rows.start
-            slope, intercept = slope[stretched], intercept[stretched]
-            codes = _quotients(values[own], slope, intercept, how.level, dither).astype(np.int16)
+        own = np.flatnonzero(how.slope[rows] < UNIT) + rows.start
+        stretched = values[own]
+        zero = ((how.intercept[rows] >> UNIT_BITS) - UNIT).astype(np.uint8)
+        np.subtract(values[rows].view(np.uint8), zero[:, None], out=out[rows])
+        if own.size:
+            slope, intercept = how.slope[own], how.intercept[own]
+            codes = _quotients(stretched, slope, intercept, how.level, dither).astype(np.int16)
             lower, count = _lower(
                 _sums(codes, slope, intercept, how.level, dither), slope[:, None], bits[read:]
             )
             codes.reshape(-1)[lower] -= 1
             read += count
-            unsigned[own] = codes
-    unsigned.reshape(-1)[how.cut_at] = how.cut_codes
-    return unsigned
+            out[own] = codes
 
 
 def _shift(affine: Affine) -> NDArray[np.float64]:
@@ -218,10 +257,18 @@ def _subtract(
     """
     columns = unsigned.shape[1]
     shift = np.nan_to_num(whole)
+    hopeless = np.isnan(whole) | (np.abs(shift) > UNIT)
+    far = np.flatnonzero((2 * np.square(shift) > _NOISE * columns) & ~hopeless)
+    if far.size:
+        # Here a single weight may cost too much, its square twice: no need to look for those beside it.
+        some, by = unsigned[far], shift[far]
+        farthest = np.where(by > 0, some.max(axis=1) + by - (2 * UNIT - 1), -by - some.min(axis=1))
+        hopeless[far] = (2 * np.square(farthest) > _NOISE * columns) & (farthest > 0)
     # In bytes that wrap around, an addition has gone too far where its sum is on the wrong side.
     sums = unsigned + shift.astype(np.int16).astype(np.uint8)[:, None]
     beyond = sums < unsigned
     beyond ^= (shift < 0)[:, None]
+    beyond[hopeless] = False
     np.bitwise_xor(sums, UNIT, out=out.view(np.uint8))
     cut = np.flatnonzero(beyond)
     rows = cut // columns
@@ -232,7 +279,7 @@ def _subtract(
     count = len(unsigned)
     cost = np.bincount(rows, weights=excess * excess, minlength=count)
     cost += np.square(np.bincount(rows, weights=excess, minlength=count))  # of the row's sum
-    stretched = (cost > _NOISE * columns) | np.isnan(whole) | (np.abs(shift) > UNIT)
+    stretched = hopeless | (cost > _NOISE * columns)
     return cut[~stretched[rows]], np.flatnonzero(stretched)
 
 
@@ -263,15 +310,10 @@ def _quotients(
     steps = slope.astype(np.float32)
     exact = intercept.astype(np.float32) - steps * np.float32(1 << (level - 1))
     quotients = values.astype(np.float32)
-    if int(slope.min()) >= _WIDE:
-        # So far apart are the codes that the nearest one is theirs, whatever the dither.
-        first: NDArray[np.floating[Any]] = np.float32(0.5) - exact / steps
-    else:
-        quotients -= dither.astype(np.float32) / np.float32(UNIT)
-        # A half keeps the division away from whole numbers.
-        first = (np.float32(UNIT) - np.float32(0.5) - exact) / steps
+    quotients -= dither.astype(np.float32) / np.float32(UNIT)
     quotients *= (np.float32(UNIT) / steps)[:, None]
-    quotients += first[:, None]
+    # A half keeps the division away from whole numbers.
+    quotients += ((np.float32(UNIT) - np.float32(0.5) - exact) / steps)[:, None]
     return quotients
 
 

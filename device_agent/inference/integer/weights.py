@@ -62,8 +62,8 @@ class KernelWeight:
         how = self.regrids[at]
         if how is not None:
             return codes_of(values, how)
-        unsigned: NDArray[np.uint8] = values.view(np.uint8) + np.uint8(1 << (self.levels[at] - 1))
-        return unsigned
+        unsigned = values.view(np.uint8)
+        return np.add(unsigned, np.uint8(1 << (self.levels[at] - 1)), out=unsigned)
 
     def part_bytes(self, at: int, rows: int) -> int:
         """Memory that some rows of a part take."""
@@ -112,6 +112,7 @@ def kernel_weight(
     source: tuple[int, ...],
     *,
     exact: bool,
+    before: KernelWeight | None = None,
 ) -> KernelWeight | None:
     """A tensor as an engine wants it.
 
@@ -121,6 +122,7 @@ def kernel_weight(
         geometry: Of its convolution.
         source: Shape of the input that is expected.
         exact: Whether the values shall be the codes and the offset stay apart; else it goes into the values.
+        before: The tensor in an earlier state; stays as it is.
 
     Returns:
         The weight; None where int8 cannot hold a row with its offset.
@@ -144,8 +146,9 @@ def kernel_weight(
         scales.append(found[0])
         regrids.append(found[1])
     axes = (*shape, 1, 1)[: max(len(shape), 4)]
+    like = before.packed if before and before.engine is engine and before.source == source else None
     with torch.inference_mode():
-        packed = engine.pack(torch.from_numpy(values).view(axes), geometry, source)
+        packed = engine.pack(torch.from_numpy(values).view(axes), geometry, source, like)
     return KernelWeight(
         engine=engine,
         packed=packed,

@@ -9,6 +9,7 @@ import torch
 
 from common.graph.ranges import LEAST_CODE
 from device_agent.inference.integer.engines.port import Calculation, EightBit
+from device_agent.inference.integer.engines.onednn_order import Orders, packed_like, unpacked
 from device_agent.inference.integer.layers import Geometry
 
 _NAME: Final = "onednn"
@@ -42,6 +43,7 @@ class OneDnn:
         self._run = torch.ops.onednn.qconv_pointwise.default
         self._run_added = torch.ops.onednn.qconv2d_pointwise.binary
         self._zeros: dict[int, torch.Tensor] = {}
+        self._orders = Orders()
 
     @staticmethod
     def is_here() -> bool:
@@ -62,14 +64,23 @@ class OneDnn:
         """All of them."""
         return True
 
-    def pack(self, values: torch.Tensor, geometry: Geometry, source: tuple[int, ...]) -> torch.Tensor:
+    def pack(
+        self, values: torch.Tensor, geometry: Geometry, source: tuple[int, ...], like: Any = None
+    ) -> torch.Tensor:
         """See the port. Neither scales nor zero points enter the packed form; see ``run``."""
+        if like is not None and like.shape == values.shape:
+            order = self._orders.of(like)
+            if order is not None:
+                return packed_like(values, like, order)
         return self._pack(  # type: ignore[no-any-return]
             values, torch.ones(len(values)), 1.0, 0, *_axes(geometry), geometry.groups, list(source)
         )
 
     def unpack(self, weight: Any) -> torch.Tensor:
-        """See the port."""
+        """See the port. oneDNN is slow at windows of one, and only at these."""
+        order = self._orders.of(weight) if tuple(weight.shape[2:]) == (1, 1) else None
+        if order is not None:
+            return unpacked(weight, order)
         values: torch.Tensor = weight.to_dense()
         return values.contiguous()
 

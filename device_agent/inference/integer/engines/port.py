@@ -110,17 +110,21 @@ class Engine(Protocol):
             columns: Of its weight: those of its input, divided by the groups.
         """
 
-    def pack(self, values: torch.Tensor, geometry: Geometry, source: tuple[int, ...]) -> Any:
+    def pack(
+        self, values: torch.Tensor, geometry: Geometry, source: tuple[int, ...], like: Any = None
+    ) -> Any:
         """A weight in the engine's own order; the only copy that is kept.
 
         Args:
             values: int8 [rows, columns / groups, height, width].
             geometry: Of the convolution.
             source: Shape of the input that is expected; others run too.
+            like: A packed weight of the same geometry, source and shape, if there is one: its order serves
+                again. Stays as it is.
         """
 
     def unpack(self, weight: Any) -> torch.Tensor:
-        """The values again: int8, contiguous."""
+        """The values again: int8, contiguous, the caller's own."""
 
     @property
     def bytes_per_weight(self) -> int:
