@@ -8,9 +8,10 @@ from typing import Any, Final
 import torch
 
 from common.graph.ranges import LEAST_CODE
+from device_agent.inference.integer.engines.onednn_order import OrderedRows, Orders
 from device_agent.inference.integer.engines.port import Calculation, EightBit
-from device_agent.inference.integer.engines.onednn_order import Orders, packed_like, unpacked
 from device_agent.inference.integer.layers import Geometry
+from device_agent.inference.integer.rows import HeldRows, Rows
 
 _NAME: Final = "onednn"
 
@@ -64,23 +65,25 @@ class OneDnn:
         """All of them."""
         return True
 
-    def pack(
-        self, values: torch.Tensor, geometry: Geometry, source: tuple[int, ...], like: Any = None
-    ) -> torch.Tensor:
+    def pack(self, values: torch.Tensor, geometry: Geometry, source: tuple[int, ...]) -> torch.Tensor:
         """See the port. Neither scales nor zero points enter the packed form; see ``run``."""
-        if like is not None and like.shape == values.shape:
-            order = self._orders.of(like)
-            if order is not None:
-                return packed_like(values, like, order)
         return self._pack(  # type: ignore[no-any-return]
             values, torch.ones(len(values)), 1.0, 0, *_axes(geometry), geometry.groups, list(source)
         )
 
+    def another(self, weight: Any) -> torch.Tensor | None:
+        """See the port."""
+        return None if self._orders.of(weight) is None else weight.clone()
+
+    def rows(self, weight: Any) -> Rows:
+        """See the port."""
+        order = self._orders.of(weight)
+        if order is None:
+            return HeldRows(self.unpack(weight).flatten(1).numpy())
+        return OrderedRows(weight, order)
+
     def unpack(self, weight: Any) -> torch.Tensor:
-        """See the port. oneDNN is slow at windows of one, and only at these."""
-        order = self._orders.of(weight) if tuple(weight.shape[2:]) == (1, 1) else None
-        if order is not None:
-            return unpacked(weight, order)
+        """See the port."""
         values: torch.Tensor = weight.to_dense()
         return values.contiguous()
 

@@ -1,18 +1,18 @@
-"""Where oneDNN puts each value of a weight, so that a new weight can take the place of an earlier one's bytes.
+"""Where oneDNN puts each value of a weight, so that rows are read and written without it.
 
-Its own packing takes two to four times as long as two copies of an array, since it goes by single values. A
-weight's descriptor says where they are; what is read out of it is believed only after oneDNN itself has found
-every value of a weight that was written by it. Where a descriptor says anything else than what is known here,
-or torch does not give it, oneDNN packs.
+Its own packing goes by single values, takes two to four times as long as two copies of an array, and wants
+whole tensors. A weight's descriptor says where they are. What is read out of it is believed only after oneDNN
+itself has found every value of a weight that was written by it. Where a descriptor says anything else than
+what is known here, or torch does not give it, oneDNN packs.
 """
 
 from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final, Self
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
 
 import numpy as np
 import torch
@@ -35,9 +35,7 @@ _EXTRA_AT: Final = 616
 _SIZE_BYTES: Final = 768
 _INT8: Final = 5
 _BLOCKED: Final = 2
-_CHUNK_BYTES: Final = 1 << 17  # at a time, so that they stay in the cache
 _CACHE_LINE: Final = 64
-_WAY: Final = 1024  # rows of a multiple of this begin at so few places of a cache that it forgets them
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,68 +87,99 @@ class Order:
         """Of the whole weight."""
         return -(-self.rows // self.block) * self.block * self.columns * self.window
 
-    def write(self, values: NDArray[np.int8], room: NDArray[np.uint8]) -> None:
-        """All values take their places; what fills up the last block stays.
-
-        Args:
-            values: int8 [rows, columns * window], contiguous.
-            room: uint8 [size_bytes], contiguous.
-        """
-        length = self.columns * self.window
-        scratch = np.empty((self._rows_at_once, length + _CACHE_LINE), np.int8)[:, :length]
-        for rows, places in self._pieces(room):
-            some = values[rows]
-            if self.window > 1 or not length % _WAY:
-                turned = scratch[: len(some)]
-                by_column = some.reshape(-1, self.columns, self.window)
-                np.copyto(turned.reshape(-1, self.window, self.columns), by_column.transpose(0, 2, 1))
-                some = turned
-            np.copyto(places, self._blocks(some, places).transpose(0, 2, 1))
-
-    def read(self, room: NDArray[np.uint8]) -> NDArray[np.int8]:
-        """The values of a window of one again: int8 [rows, columns]."""
-        values = np.empty((self.rows, self.columns), np.int8)
-        for rows, places in self._pieces(room):
-            np.copyto(self._blocks(values[rows], places), places.transpose(0, 2, 1))
-        return values
-
-    @property
-    def _rows_at_once(self) -> int:
-        return max(1, _CHUNK_BYTES // (self.columns * self.window * self.block)) * self.block
-
-    def _pieces(self, room: NDArray[np.uint8]) -> Iterator[tuple[slice, NDArray[np.uint32]]]:
-        """Some rows at a time, and their places: uint32 [blocks, quads, rows of a block]."""
+    def places(self, packed: torch.Tensor) -> NDArray[np.uint32]:
+        """A packed weight's memory, for as long as it lives: uint32 [blocks, quads, rows of a block]."""
+        array = (ctypes.c_uint8 * self.size_bytes).from_address(torch.ops.mkldnn.data_ptr(packed))
         quads = self.columns * self.window // _QUAD
-        places = room.view(np.uint32).reshape(-1, quads, self.block)
-        whole = self.rows // self.block
-        step = self._rows_at_once // self.block
-        for start in range(0, whole, step):
-            stop = min(start + step, whole)
-            yield slice(start * self.block, stop * self.block), places[start:stop]
-        left = self.rows - whole * self.block
-        if left:
-            yield slice(self.rows - left, self.rows), places[whole:, :, :left]
+        return np.ctypeslib.as_array(array).view(np.uint32).reshape(-1, quads, self.block)
 
-    @staticmethod
-    def _blocks(values: NDArray[np.int8], places: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        """A view of rows by blocks: uint32 [blocks, rows of a block, quads]."""
-        blocks, quads, rows = places.shape
-        return values.reshape(blocks * rows, -1).view(np.uint32).reshape(blocks, rows, quads)
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OrderedRows:
+    """The values of a packed weight; implements ``Rows``.
+
+    Attributes:
+        packed: The weight.
+        order: Of its values.
+        first: The row of the weight that is the first of these.
+    """
+
+    packed: torch.Tensor
+    order: Order
+    first: int = 0
+
+    def read(self, rows: slice) -> NDArray[np.int8]:
+        """See ``Rows``."""
+        order, count = self.order, rows.stop - rows.start
+        turned = np.empty((count, order.columns * order.window), np.int8)
+        for some, places in self._pieces(rows):
+            np.copyto(_by_block(turned[some], places), places.transpose(0, 2, 1))
+        if order.window == 1:
+            return turned
+        values = np.empty((count, order.columns, order.window), np.int8)
+        by_window = turned.reshape(count, order.window, order.columns)
+        for at in range(order.window):
+            values[:, :, at] = by_window[:, at]
+        return values.reshape(count, -1)
+
+    def write(self, rows: slice, values: NDArray[Any]) -> None:
+        """See ``Rows``. Only where nobody else reads the weight yet."""
+        order, count = self.order, rows.stop - rows.start
+        length = order.columns * order.window
+        # Lines more than a cache's way apart: rows of a power of two would push each other out of it.
+        turned = np.empty((count, length + _CACHE_LINE), np.int8)[:, :length]
+        by_column = values.reshape(count, order.columns, order.window)
+        by_window = turned.reshape(count, order.window, order.columns)
+        np.copyto(by_window, by_column.transpose(0, 2, 1), casting="unsafe")
+        for some, places in self._pieces(rows):
+            np.copyto(places, _by_block(turned[some], places).transpose(0, 2, 1))
+
+    def since(self, start: int) -> Self:
+        """See ``Rows``."""
+        return replace(self, first=self.first + start)
+
+    def _pieces(self, rows: slice) -> Iterator[tuple[slice, NDArray[np.uint32]]]:
+        """Rows, counted from the first of these, that are whole blocks or within one, and their places."""
+        places, block = self.order.places(self.packed), self.order.block
+        start, stop = rows.start + self.first, rows.stop + self.first
+        at = start
+        while at < stop:
+            index, inside = divmod(at, block)
+            whole = 0 if inside else (stop - at) // block
+            end = at + whole * block if whole else min(stop, at + block - inside)
+            some = places[index : index + max(whole, 1), :, inside : inside + min(block, end - at)]
+            yield slice(at - start, end - start), some
+            at = end
+
+
+def _by_block(values: NDArray[np.int8], places: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """A view of rows: uint32 [blocks, rows of a block, quads]."""
+    blocks, quads, rows = places.shape
+    return values.view(np.uint32).reshape(blocks, rows, quads)
+
+
+def _described(packed: torch.Tensor) -> Order | None:
+    try:
+        descriptor = torch.ops.mkldnn._get_mkldnn_serialized_md(packed).numpy().tobytes()  # noqa: SLF001
+    except (AttributeError, RuntimeError):  # another torch
+        return None
+    return Order.described(descriptor)
 
 
 class Orders:
-    """What is known of packed weights; any number of threads may ask."""
+    """What is known of packed weights; any number of threads may ask.
 
-    def __init__(self) -> None:
+    Args:
+        described: What a packed weight's descriptor says.
+    """
+
+    def __init__(self, described: Callable[[torch.Tensor], Order | None] = _described) -> None:
+        self._described = described
         self._proven: dict[tuple[Order, tuple[int, ...]], bool] = {}
 
     def of(self, packed: torch.Tensor) -> Order | None:
         """The order of a packed weight; None where only oneDNN knows it."""
-        try:
-            descriptor = torch.ops.mkldnn._get_mkldnn_serialized_md(packed).numpy().tobytes()  # noqa: SLF001
-        except (AttributeError, RuntimeError):  # another torch
-            return None
-        order = Order.described(descriptor)
+        order = self._described(packed)
         if order is None:
             return None
         key = order, tuple(packed.shape)
@@ -159,41 +188,20 @@ class Orders:
         return order if self._proven[key] else None
 
 
-def packed_like(values: torch.Tensor, like: torch.Tensor, order: Order) -> torch.Tensor:
-    """A new packed weight.
-
-    Args:
-        values: int8 [rows, columns, height, width], contiguous.
-        like: One of the same shape, geometry and input; stays as it is.
-        order: Of that.
-    """
-    packed = like.clone()
-    order.write(values.numpy().reshape(order.rows, -1), _room(packed, order))
-    return packed
-
-
-def unpacked(packed: torch.Tensor, order: Order) -> torch.Tensor:
-    """The values of a packed weight with a window of one: int8 [rows, columns, 1, 1]."""
-    return torch.from_numpy(order.read(_room(packed, order))).view(order.rows, order.columns, 1, 1)
-
-
-def _room(packed: torch.Tensor, order: Order) -> NDArray[np.uint8]:
-    """The bytes of a packed weight, for as long as that lives."""
-    array = (ctypes.c_uint8 * order.size_bytes).from_address(torch.ops.mkldnn.data_ptr(packed))
-    return np.ctypeslib.as_array(array)
-
-
 def _is_proven(order: Order, packed: torch.Tensor) -> bool:
-    """Whether oneDNN finds what is written in this order."""
+    """Whether oneDNN finds what is written in this order, and nothing else is found where it is read."""
     shape = tuple(packed.shape)
     if len(shape) != _AXES or (*shape[:2], shape[2] * shape[3]) != (order.rows, order.columns, order.window):
         return False
     try:
         if torch.ops.mkldnn._nbytes(packed) != order.size_bytes:  # noqa: SLF001
             return False
-        values = torch.from_numpy(np.random.default_rng(0).integers(-128, 128, shape, np.int8))
-        trial = packed_like(values, packed, order)
+        values = np.random.default_rng(0).integers(
+            -128, 128, (order.rows, order.columns * order.window), np.int8
+        )
+        rows = OrderedRows(packed.clone(), order)
+        rows.write(slice(0, order.rows), values)
+        found = rows.packed.to_dense().numpy().reshape(values.shape)
     except (AttributeError, RuntimeError):  # another torch
         return False
-    found = torch.equal(trial.to_dense(), values)
-    return found and (order.window > 1 or torch.equal(unpacked(trial, order), values))
+    return np.array_equal(found, values) and np.array_equal(rows.read(slice(0, order.rows)), values)

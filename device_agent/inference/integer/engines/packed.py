@@ -30,6 +30,7 @@ from device_agent.inference.integer.engines.port import (
     unmarked,
 )
 from device_agent.inference.integer.layers import Geometry
+from device_agent.inference.integer.rows import HeldRows, Rows
 
 Library: TypeAlias = Literal["qnnpack", "fbgemm"]
 
@@ -124,20 +125,22 @@ class Packed:
         """See the port. fbgemm's sums of pairs saturate in depthwise convolutions, with VNNI too."""
         return self._library != "fbgemm" or geometry.groups == 1 or columns > 1
 
-    def pack(
-        self,
-        values: torch.Tensor,
-        geometry: Geometry,  # noqa: ARG002
-        source: tuple[int, ...],  # noqa: ARG002
-        like: Any = None,  # noqa: ARG002
-    ) -> PackedWeight:
+    def pack(self, values: torch.Tensor, geometry: Geometry, source: tuple[int, ...]) -> PackedWeight:  # noqa: ARG002
         """See the port; what is packed in truth, is packed by the first run."""
         return PackedWeight(values)
 
     def unpack(self, weight: PackedWeight) -> torch.Tensor:
         """See the port."""
         held = weight.held
-        return self._values(held) if isinstance(held, _Form) else held.clone()
+        return self._values(held) if isinstance(held, _Form) else held
+
+    def another(self, weight: PackedWeight) -> None:  # noqa: ARG002
+        """See the port: only the library knows its order."""
+        return
+
+    def rows(self, weight: PackedWeight) -> Rows:
+        """See the port."""
+        return HeldRows(self.unpack(weight).flatten(1).numpy())
 
     @property
     def bytes_per_weight(self) -> int:
@@ -169,7 +172,7 @@ class Packed:
         held = weight.held
         if isinstance(held, _Form) and held.serves(what, source_scale):
             return held
-        values = self._values(held) if isinstance(held, _Form) else held
+        values = self.unpack(weight)
         made = self._matrix(values) if what.output is None else self._plane(values, what, source_scale)
         weight.held = made
         return made

@@ -10,6 +10,7 @@ import torch
 
 from common.graph.ranges import LEAST_CODE, Grid
 from device_agent.inference.integer.layers import Geometry
+from device_agent.inference.integer.rows import Rows
 
 GREATEST: Final = 255  # of the codes of activations
 
@@ -110,21 +111,26 @@ class Engine(Protocol):
             columns: Of its weight: those of its input, divided by the groups.
         """
 
-    def pack(
-        self, values: torch.Tensor, geometry: Geometry, source: tuple[int, ...], like: Any = None
-    ) -> Any:
+    def pack(self, values: torch.Tensor, geometry: Geometry, source: tuple[int, ...]) -> Any:
         """A weight in the engine's own order; the only copy that is kept.
 
         Args:
             values: int8 [rows, columns / groups, height, width].
             geometry: Of the convolution.
             source: Shape of the input that is expected; others run too.
-            like: A packed weight of the same geometry, source and shape, if there is one: its order serves
-                again. Stays as it is.
         """
 
+    def another(self, weight: Any) -> Any | None:
+        """A packed weight of the same shape, geometry and source, whose rows are still to be written.
+
+        None where the engine's order is not known: then values have to be packed.
+        """
+
+    def rows(self, weight: Any) -> Rows:
+        """The values of a packed weight; to be written only where it is another that nobody uses yet."""
+
     def unpack(self, weight: Any) -> torch.Tensor:
-        """The values again: int8, contiguous, the caller's own."""
+        """The values again: int8, contiguous, not to be changed."""
 
     @property
     def bytes_per_weight(self) -> int:
