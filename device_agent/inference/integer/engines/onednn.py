@@ -73,7 +73,10 @@ class OneDnn:
 
     def another(self, weight: Any) -> torch.Tensor | None:
         """See the port."""
-        return None if self._orders.of(weight) is None else weight.clone()
+        if self._orders.of(weight) is None:
+            return None
+        other: torch.Tensor = weight.clone()
+        return None if self._orders.of(other) is None else other
 
     def rows(self, weight: Any) -> Rows:
         """See the port."""
