@@ -16,6 +16,7 @@ from common.manifest import Block, Manifest
 from device_agent.residency.background import FORGING, in_background
 from device_agent.residency.block_loader import OpenBlob, Opened, ReadBlob, load_block, shard_indices
 from device_agent.residency.codes import is_unpacked
+from device_agent.residency.courtesy import REQUESTS
 from device_agent.residency.groups import block_groups
 from device_agent.residency.heap import Released, give_back
 from device_agent.residency.read_ahead import ReadAhead
@@ -198,7 +199,9 @@ class Pager:
         """An executor makes its own form of some blocks, if it has one: beside whatever comes now."""
         if self._forge is None or not any(_unpacked(block) for block in after.values()):
             return _Forging(after, None)
-        return _Forging(after, FORGING.submit(self._forge, self._snapshot.with_blocks(after), tuple(after)))
+        return _Forging(
+            after, FORGING.submit(_forged, self._forge, self._snapshot.with_blocks(after), tuple(after))
+        )
 
     def _finish(self, forging: _Forging, released: Released) -> int:
         """The blocks are published, all at once; how many bytes fewer they take."""
@@ -252,6 +255,11 @@ class Pager:
 
     def _publish(self, snapshot: Snapshot, changed: Collection[int]) -> None:
         self._snapshot = self._prepare(snapshot, changed) if self._prepare else snapshot
+
+
+def _forged(forge: Forge, snapshot: Snapshot, changed: Collection[int]) -> Mapping[int, ResidentBlock]:
+    REQUESTS.begin()
+    return forge(snapshot, changed)
 
 
 def _unpacked(block: ResidentBlock) -> bool:

@@ -105,7 +105,9 @@ class Executor:
             return None
         exact = layer.kind == "linear" or (self._exact and self._engine.gives_floats())
         source = self.sources.get(layer.weight) or _guess(layer, parts[0].part.shape)
-        return kernel_weight(parts, self._engine, layer.geometry, source, exact=exact)
+        bound = snapshot.prepared.get(layer.weight)
+        before = bound.weight if isinstance(bound, BoundLayer) else None
+        return kernel_weight(parts, self._engine, layer.geometry, source, exact=exact, before=before)
 
     def _serves(self, engine: Engine, layer: Layer, shape: tuple[int, ...]) -> bool:
         """Whether an engine gives the layer's result in the form that the plan wants."""

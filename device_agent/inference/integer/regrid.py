@@ -1,4 +1,4 @@
-"""Codes on a symmetric 8-bit grid, as integer kernels want their weights, and back again. Pure.
+"""Codes on a symmetric 8-bit grid, as integer kernels want their weights, and back again.
 
 A weight is ``scale * (codes + shift)`` with a shift per row that is seldom whole: the zero point of the full
 level, and about half a code at the levels below it. Kernels want ``scale * values`` with int8 values and no
@@ -19,14 +19,14 @@ values. Either way every code comes back from memory alone, for some hundredth o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.rows import Affine
+from device_agent.inference.integer.rows import Rows, chunks
 
 UNIT_BITS: Final = 7
 UNIT: Final = 1 << UNIT_BITS  # a slope of one value for each code
@@ -40,9 +40,8 @@ _REACH: Final = 16256
 _REACH_ROUNDED: Final = 16320
 _REACH_BELOW: Final = 16384  # of the least: what is added only lifts it
 _SUM_BITS: Final = 15
-_WIDE: Final = 2 * UNIT + 2  # a slope at which rounding moves no sum as far as half way to another code's
+_HALF_CODE: Final = 0.4999  # half of one, for arithmetic that rounds
 _TRIFLE: Final = 1e-3  # so much a shift may be off by division
-_CHUNK: Final = 1 << 17  # weights at a time, so that they stay in the cache
 _FARTHEST: Final = 1024.0  # of a shift that is worth a look
 _NO_BYTES: Final = np.zeros(0, np.uint8)
 _NO_PLACES: Final = np.zeros(0, np.int32)
@@ -77,7 +76,7 @@ class Regrid:
 
 
 def regrid(
-    unsigned: NDArray[np.uint8], level: int, affine: Affine, out: NDArray[np.int8]
+    unsigned: NDArray[np.uint8], level: int, affine: Affine, out: Rows
 ) -> tuple[NDArray[np.float32], Regrid] | None:
     """Codes become values.
 
@@ -85,7 +84,7 @@ def regrid(
         unsigned: uint8 [rows, columns], ``codes + 2**(level-1)``.
         level: Bits per code, 2..8.
         affine: Of the rows, at this level.
-        out: int8 [rows, columns]; gets the values.
+        out: Gets the values, some or all of them where there is no result.
 
     Returns:
         float32 [rows], the scale of the values, and what leads back; None where the offset of a row is so far
@@ -98,15 +97,15 @@ def regrid(
         return None
     slope, intercept = found
     dither = _dither(unsigned.shape[1])
-    for rows in _chunks(unsigned.shape):
+    for rows in chunks(unsigned.shape):
         sums = _sums(unsigned[rows], slope[rows], intercept[rows], level, dither)
         np.right_shift(sums, UNIT_BITS, out=sums)
-        out[rows] = sums
+        out.write(rows, sums)
     return _scale(affine, slope), Regrid(level, slope, intercept, _NO_BYTES, _NO_PLACES, _NO_BYTES)
 
 
 def _regrid_full(
-    unsigned: NDArray[np.uint8], affine: Affine, out: NDArray[np.int8]
+    unsigned: NDArray[np.uint8], affine: Affine, out: Rows
 ) -> tuple[NDArray[np.float32], Regrid] | None:
     """As ``regrid``, at the full level: codes keep their values where that serves."""
     shift = _shift(affine)
@@ -120,8 +119,9 @@ def _regrid_full(
     cut_at: list[NDArray[np.intp]] = []
     cut_codes: list[NDArray[np.uint8]] = []
     upper: list[NDArray[np.bool_]] = []
-    for rows in _chunks(unsigned.shape):
-        cut, stretched = _subtract(unsigned[rows], whole[rows], out[rows])
+    for rows in chunks(unsigned.shape):
+        values = np.empty(unsigned[rows].shape, np.int8)
+        cut, stretched = _subtract(unsigned[rows], whole[rows], values)
         if cut.size:
             cut_codes.append(unsigned[rows].reshape(-1)[cut])
             cut_at.append(cut + rows.start * unsigned.shape[1])
@@ -135,7 +135,8 @@ def _regrid_full(
             intercept[own] = np.rint(slope[own] * shift[own])
             sums = _sums(codes, slope[own], intercept[own], _FULL, dither)
             upper.append(_upper_bits(sums, slope[own, None]))
-            out[own] = sums >> UNIT_BITS
+            values[stretched] = sums >> UNIT_BITS
+        out.write(rows, values)
     return _scale(affine, slope), Regrid(
         _FULL,
         slope,
@@ -146,37 +147,77 @@ def _regrid_full(
     )
 
 
-def codes_of(values: NDArray[np.int8], how: Regrid) -> NDArray[np.uint8]:
-    """The codes that values came from: uint8 [rows, columns], ``codes + 2**(level-1)``.
+def codes_of(values: Rows, how: Regrid, out: NDArray[np.uint8]) -> None:
+    """The codes that values came from.
 
     Args:
-        values: int8 [rows, columns], as ``regrid`` gave them.
+        values: As ``regrid`` gave them.
         how: As it gave it too.
+        out: uint8 [rows, columns]; gets ``codes + 2**(level-1)``.
     """
-    unsigned = np.empty(values.shape, np.uint8)
-    dither = _dither(values.shape[1])
-    bits = np.unpackbits(how.upper) if how.upper.size else how.upper
+    back = _codes_of_full if how.level == _FULL else _codes_of_part
+    back(values, how, out)
+    out.reshape(-1)[how.cut_at] = how.cut_codes
+
+
+def _codes_of_part(values: Rows, how: Regrid, out: NDArray[np.uint8]) -> None:
+    """As ``codes_of``, at a part-bit level."""
+    dither = _dither(out.shape[1])
+    factor, term, sure = _multiples(how)
+    for rows in chunks(out.shape):
+        some = values.read(rows)
+        multiples = some.astype(np.int16).view(np.uint16)
+        multiples *= factor[rows, None]
+        multiples += term[rows, None]
+        np.right_shift(multiples, 16 - how.level, out=multiples)
+        out[rows] = multiples
+        close = np.flatnonzero(~sure[rows])
+        own = close + rows.start
+        out[own] = _quotients(some[close], how.slope[own], how.intercept[own], how.level, dither)
+
+
+def _multiples(how: Regrid) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.bool_]]:
+    """What leads from values to codes without division: ``(values * factor + term) >> (16 - level)``.
+
+    In 16 bits that wrap around: only the sum has to be within them. ``128 * value`` is the sum of its code,
+    but for less than 128 either way: the dither and what was rounded off. The codes are right where this, and
+    what the factor is off by, stay within half a code.
+
+    Returns:
+        The factor and the term of each row, and in which rows that is so.
+    """
+    one = float(1 << (16 - how.level))
+    middle = ((1 << how.level) - 1) / 2
+    slope = how.slope.astype(np.float64)
+    factor = np.rint(UNIT * one / slope)
+    codes_per_unit = factor / (UNIT * one)
+    stretch = slope * codes_per_unit - 1
+    first = how.intercept - slope * (1 << (how.level - 1))
+    term = np.rint(one * (0.5 - first * codes_per_unit - middle * stretch))
+    error = middle * np.abs(stretch) + (UNIT - 1) * codes_per_unit + 0.5 / one
+    return factor.astype(np.uint16), term.astype(np.int64).astype(np.uint16), error < _HALF_CODE
+
+
+def _codes_of_full(values: Rows, how: Regrid, out: NDArray[np.uint8]) -> None:
+    """As ``codes_of``, at the full level, but for those that were cut."""
+    dither = _dither(out.shape[1])
+    bits = np.unpackbits(how.upper)
     read = 0
-    for rows in _chunks(values.shape):
-        slope, intercept = how.slope[rows], how.intercept[rows]
-        if how.level < _FULL:
-            unsigned[rows] = _quotients(values[rows], slope, intercept, how.level, dither)
-            continue
-        zero = ((intercept >> UNIT_BITS) - UNIT).astype(np.uint8)
-        np.subtract(values[rows].view(np.uint8), zero[:, None], out=unsigned[rows])
-        stretched = np.flatnonzero(slope < UNIT)
+    for rows in chunks(out.shape):
+        some = values.read(rows)
+        zero = ((how.intercept[rows] >> UNIT_BITS) - UNIT).astype(np.uint8)
+        np.subtract(some.view(np.uint8), zero[:, None], out=out[rows])
+        stretched = np.flatnonzero(how.slope[rows] < UNIT)
         if stretched.size:
             own = stretched + rows.start
-            slope, intercept = slope[stretched], intercept[stretched]
-            codes = _quotients(values[own], slope, intercept, how.level, dither).astype(np.int16)
+            slope, intercept = how.slope[own], how.intercept[own]
+            codes = _quotients(some[stretched], slope, intercept, how.level, dither).astype(np.int16)
             lower, count = _lower(
                 _sums(codes, slope, intercept, how.level, dither), slope[:, None], bits[read:]
             )
             codes.reshape(-1)[lower] -= 1
             read += count
-            unsigned[own] = codes
-    unsigned.reshape(-1)[how.cut_at] = how.cut_codes
-    return unsigned
+            out[own] = codes
 
 
 def _shift(affine: Affine) -> NDArray[np.float64]:
@@ -218,10 +259,18 @@ def _subtract(
     """
     columns = unsigned.shape[1]
     shift = np.nan_to_num(whole)
+    hopeless = np.isnan(whole) | (np.abs(shift) > UNIT)
+    far = np.flatnonzero((2 * np.square(shift) > _NOISE * columns) & ~hopeless)
+    if far.size:
+        # Here a single weight may cost too much, its square twice: no need to look for those beside it.
+        some, by = unsigned[far], shift[far]
+        farthest = np.where(by > 0, some.max(axis=1) + by - (2 * UNIT - 1), -by - some.min(axis=1))
+        hopeless[far] = (2 * np.square(farthest) > _NOISE * columns) & (farthest > 0)
     # In bytes that wrap around, an addition has gone too far where its sum is on the wrong side.
     sums = unsigned + shift.astype(np.int16).astype(np.uint8)[:, None]
     beyond = sums < unsigned
     beyond ^= (shift < 0)[:, None]
+    beyond[hopeless] = False
     np.bitwise_xor(sums, UNIT, out=out.view(np.uint8))
     cut = np.flatnonzero(beyond)
     rows = cut // columns
@@ -232,7 +281,7 @@ def _subtract(
     count = len(unsigned)
     cost = np.bincount(rows, weights=excess * excess, minlength=count)
     cost += np.square(np.bincount(rows, weights=excess, minlength=count))  # of the row's sum
-    stretched = (cost > _NOISE * columns) | np.isnan(whole) | (np.abs(shift) > UNIT)
+    stretched = hopeless | (cost > _NOISE * columns)
     return cut[~stretched[rows]], np.flatnonzero(stretched)
 
 
@@ -263,15 +312,10 @@ def _quotients(
     steps = slope.astype(np.float32)
     exact = intercept.astype(np.float32) - steps * np.float32(1 << (level - 1))
     quotients = values.astype(np.float32)
-    if int(slope.min()) >= _WIDE:
-        # So far apart are the codes that the nearest one is theirs, whatever the dither.
-        first: NDArray[np.floating[Any]] = np.float32(0.5) - exact / steps
-    else:
-        quotients -= dither.astype(np.float32) / np.float32(UNIT)
-        # A half keeps the division away from whole numbers.
-        first = (np.float32(UNIT) - np.float32(0.5) - exact) / steps
+    quotients -= dither.astype(np.float32) / np.float32(UNIT)
     quotients *= (np.float32(UNIT) / steps)[:, None]
-    quotients += first[:, None]
+    # A half keeps the division away from whole numbers.
+    quotients += ((np.float32(UNIT) - np.float32(0.5) - exact) / steps)[:, None]
     return quotients
 
 
@@ -304,10 +348,3 @@ def _dither(columns: int) -> NDArray[np.int16]:
         return np.full(columns, _HALF, np.int16)
     steps = np.mod(np.arange(1, columns + 1, dtype=np.float64) * _GOLDEN, 1)
     return (steps * UNIT).astype(np.int16)
-
-
-def _chunks(shape: tuple[int, ...]) -> Iterator[slice]:
-    rows, columns = shape
-    step = max(1, _CHUNK // max(columns, 1))
-    for start in range(0, rows, step):
-        yield slice(start, min(start + step, rows))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from device_agent.inference.integer.engines.port import Engine
 from device_agent.inference.integer.layers import Geometry
 from device_agent.inference.integer.regrid import Regrid, codes_of, regrid
+from device_agent.inference.integer.rows import HeldRows, chunks
 from device_agent.residency.codes import ByteCodes
 from device_agent.residency.resident import ResidentPart
 
@@ -58,11 +59,16 @@ class KernelWeight:
 
     def codes(self, at: int, stop: int) -> NDArray[np.uint8]:
         """The codes of a part, up to a row: uint8 [rows, columns], ``codes + 2**(level-1)``."""
-        values = self.engine.unpack(self.packed).numpy().reshape(self.rows, -1)[self.starts[at] : stop]
+        start = self.starts[at]
+        unsigned = np.empty((stop - start, int(np.prod(self.shape[1:]))), np.uint8)
+        values = self.engine.rows(self.packed).since(start)
         how = self.regrids[at]
         if how is not None:
-            return codes_of(values, how)
-        unsigned: NDArray[np.uint8] = values.view(np.uint8) + np.uint8(1 << (self.levels[at] - 1))
+            codes_of(values, how, unsigned)
+            return unsigned
+        zero = np.uint8(1 << (self.levels[at] - 1))
+        for rows in chunks(unsigned.shape):
+            np.add(values.read(rows).view(np.uint8), zero, out=unsigned[rows])
         return unsigned
 
     def part_bytes(self, at: int, rows: int) -> int:
@@ -112,6 +118,7 @@ def kernel_weight(
     source: tuple[int, ...],
     *,
     exact: bool,
+    before: KernelWeight | None = None,
 ) -> KernelWeight | None:
     """A tensor as an engine wants it.
 
@@ -121,31 +128,39 @@ def kernel_weight(
         geometry: Of its convolution.
         source: Shape of the input that is expected.
         exact: Whether the values shall be the codes and the offset stay apart; else it goes into the values.
+        before: The tensor in an earlier state; stays as it is.
 
     Returns:
         The weight; None where int8 cannot hold a row with its offset.
     """
     shape = parts[0].part.shape
-    values = np.empty((shape[0], int(np.prod(shape[1:]))), np.int8)
+    columns = int(np.prod(shape[1:]))
+    same = before is not None and before.engine is engine and before.source == source
+    with torch.inference_mode():
+        packed = engine.another(before.packed) if before and same else None
+    held = None if packed is not None else np.empty((shape[0], columns), np.int8)
+    values = engine.rows(packed) if held is None else HeldRows(held)
     scales: list[NDArray[np.float32]] = []
     regrids: list[Regrid | None] = []
     for part in parts:
-        rows = slice(part.part.start, part.part.stop)
-        unsigned, level = _unsigned(part).reshape(-1, values.shape[1]), part.codes.level
+        own = values.since(part.part.start)
+        unsigned, level = _unsigned(part).reshape(-1, columns), part.codes.level
         affine = part.affine(level)
         if exact:
-            np.subtract(unsigned, np.uint8(1 << (level - 1)), out=values.view(np.uint8)[rows])
+            for rows in chunks(unsigned.shape):
+                own.write(rows, np.subtract(unsigned[rows], np.uint8(1 << (level - 1))).view(np.int8))
             scales.append(affine.scale)
             regrids.append(None)
             continue
-        found = regrid(unsigned, level, affine, values[rows])
+        found = regrid(unsigned, level, affine, own)
         if found is None:
             return None
         scales.append(found[0])
         regrids.append(found[1])
-    axes = (*shape, 1, 1)[: max(len(shape), 4)]
-    with torch.inference_mode():
-        packed = engine.pack(torch.from_numpy(values).view(axes), geometry, source)
+    if held is not None:
+        axes = (*shape, 1, 1)[: max(len(shape), 4)]
+        with torch.inference_mode():
+            packed = engine.pack(torch.from_numpy(held).view(axes), geometry, source)
     return KernelWeight(
         engine=engine,
         packed=packed,

@@ -8,8 +8,10 @@ from typing import Any, Final
 import torch
 
 from common.graph.ranges import LEAST_CODE
+from device_agent.inference.integer.engines.onednn_order import OrderedRows, Orders
 from device_agent.inference.integer.engines.port import Calculation, EightBit
 from device_agent.inference.integer.layers import Geometry
+from device_agent.inference.integer.rows import HeldRows, Rows
 
 _NAME: Final = "onednn"
 
@@ -42,6 +44,7 @@ class OneDnn:
         self._run = torch.ops.onednn.qconv_pointwise.default
         self._run_added = torch.ops.onednn.qconv2d_pointwise.binary
         self._zeros: dict[int, torch.Tensor] = {}
+        self._orders = Orders()
 
     @staticmethod
     def is_here() -> bool:
@@ -67,6 +70,20 @@ class OneDnn:
         return self._pack(  # type: ignore[no-any-return]
             values, torch.ones(len(values)), 1.0, 0, *_axes(geometry), geometry.groups, list(source)
         )
+
+    def another(self, weight: Any) -> torch.Tensor | None:
+        """See the port."""
+        if self._orders.of(weight) is None:
+            return None
+        other: torch.Tensor = weight.clone()
+        return None if self._orders.of(other) is None else other
+
+    def rows(self, weight: Any) -> Rows:
+        """See the port."""
+        order = self._orders.of(weight)
+        if order is None:
+            return HeldRows(self.unpack(weight).flatten(1).numpy())
+        return OrderedRows(weight, order)
 
     def unpack(self, weight: Any) -> torch.Tensor:
         """See the port."""

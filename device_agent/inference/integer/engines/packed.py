@@ -30,6 +30,7 @@ from device_agent.inference.integer.engines.port import (
     unmarked,
 )
 from device_agent.inference.integer.layers import Geometry
+from device_agent.inference.integer.rows import HeldRows, Rows
 
 Library: TypeAlias = Literal["qnnpack", "fbgemm"]
 
@@ -132,6 +133,14 @@ class Packed:
         """See the port."""
         held = weight.held
         return self._values(held) if isinstance(held, _Form) else held
+
+    def another(self, weight: PackedWeight) -> None:  # noqa: ARG002
+        """See the port: only the library knows its order."""
+        return
+
+    def rows(self, weight: PackedWeight) -> Rows:
+        """See the port."""
+        return HeldRows(self.unpack(weight).flatten(1).numpy())
 
     @property
     def bytes_per_weight(self) -> int:

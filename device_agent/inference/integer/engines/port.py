@@ -10,6 +10,7 @@ import torch
 
 from common.graph.ranges import LEAST_CODE, Grid
 from device_agent.inference.integer.layers import Geometry
+from device_agent.inference.integer.rows import Rows
 
 GREATEST: Final = 255  # of the codes of activations
 
@@ -119,8 +120,17 @@ class Engine(Protocol):
             source: Shape of the input that is expected; others run too.
         """
 
+    def another(self, weight: Any) -> Any | None:
+        """A packed weight of the same shape, geometry and source, whose rows are still to be written.
+
+        None where the engine's order is not known: then values have to be packed.
+        """
+
+    def rows(self, weight: Any) -> Rows:
+        """The values of a packed weight; to be written only where it is another that nobody uses yet."""
+
     def unpack(self, weight: Any) -> torch.Tensor:
-        """The values again: int8, contiguous."""
+        """The values again: int8, contiguous, not to be changed."""
 
     @property
     def bytes_per_weight(self) -> int:

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from common.rows import Affine
-from device_agent.inference.integer.regrid import Regrid, codes_of, regrid
+from device_agent.inference.integer import regrid as module
+from device_agent.inference.integer.regrid import Regrid, regrid
+from device_agent.inference.integer.rows import HeldRows
 
 LEVELS = range(2, 9)
 # A value is off by its rounding and the dither, a step of its own grid at most, and by what rounding the
@@ -35,7 +37,7 @@ class Rows:
 
     def regrid(self) -> tuple[NDArray[np.int8], NDArray[np.float32], Regrid] | None:
         values = np.empty(self.unsigned.shape, np.int8)
-        found = regrid(self.unsigned, self.level, self.affine, values)
+        found = regrid(self.unsigned, self.level, self.affine, HeldRows(values))
         return found and (values, *found)
 
 
@@ -58,6 +60,12 @@ def rows(
             unsigned[:] = np.where(unsigned > half, most, 0)
     scale = random.uniform(1e-6, 10, shape[0]).astype(np.float32)
     return Rows(level, unsigned, Affine(scale, (scale * shift).astype(np.float32)))
+
+
+def codes_of(values: NDArray[np.int8], how: Regrid) -> NDArray[np.uint8]:
+    unsigned = np.empty(values.shape, np.uint8)
+    module.codes_of(HeldRows(values), how, unsigned)
+    return unsigned
 
 
 @st.composite
@@ -86,6 +94,20 @@ def test_values_lead_back_to_their_codes(case: Rows) -> None:
         return
     values, _, how = found
     np.testing.assert_array_equal(codes_of(values, how), case.unsigned)
+
+
+@pytest.mark.parametrize("level", range(2, 7))  # at seven bits none is stretched that far
+@pytest.mark.parametrize("kind", ["any", "ends"])
+def test_codes_come_back_from_rows_of_every_slope_side_by_side(level: int, kind: str) -> None:
+    """Some lead back by a multiple, others, stretched least, only by a division; in chunks of both."""
+    half = 1 << (level - 1)
+    shift = np.linspace(-0.9, 0.9, 700) * (120 - half)
+    case = rows(level, (700, 600), np.random.default_rng(5).permutation(shift), seed=6, kind=kind)
+    found = case.regrid()
+    assert found is not None
+    slope = found[2].slope
+    assert slope.min() < 258 < slope.max()
+    np.testing.assert_array_equal(codes_of(found[0], found[2]), case.unsigned)
 
 
 @settings(max_examples=400, deadline=None)
