@@ -90,7 +90,7 @@ class ServedModel:
         graph = _graph(manifest, read)
         kernels = Kernels(manifest, graph, rules, choices)
         runtime = Runtime(graph, kernels.plan, kernels.engine)
-        pager = Pager(manifest, read, levels, prepare=kernels.executor.prepare, forge=kernels.executor.forge)
+        pager = Pager(manifest, read, levels, prepare=kernels.executor.prepare)
         check_binding(graph, pager.snapshot)
         return cls(manifest, graph, pager, runtime, kernels, read)
 

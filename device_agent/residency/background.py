@@ -1,4 +1,4 @@
-"""Three threads that page, for all models: requests come before them.
+"""Two threads that page, for all models: requests come before them.
 
 They stay, since each thread has a heap of its own in most allocators: in a new one nothing that earlier
 page-ins have freed could be used again, and a change of levels would take the memory of a second model.
@@ -45,11 +45,9 @@ def _come_last() -> None:
 _PAGING: Final = ThreadPoolExecutor(1, "paging", _come_last)
 READING: Final[Executor] = ThreadPoolExecutor(1, "paging-reads", _come_last)
 """Where blobs are read and verified ahead of the paging thread."""
-FORGING: Final[Executor] = ThreadPoolExecutor(1, "paging-kernels", _come_last)
-"""Where an executor makes its own form of a block while the paging thread is at the next one."""
 
 
 def for_each_thread(work: Callable[[], object]) -> None:
     """Do something once in each of these threads, e.g. to set what a library keeps per thread."""
-    for pool in (_PAGING, READING, FORGING):
+    for pool in (_PAGING, READING):
         pool.submit(work).result()

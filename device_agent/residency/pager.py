@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,10 +12,8 @@ from common.blob_codec import decode_bytes
 from common.block_codec import open_blob, shape_of
 from common.errors import IntegrityError
 from common.manifest import Block, Manifest
-from device_agent.residency.background import FORGING, in_background
+from device_agent.residency.background import in_background
 from device_agent.residency.block_loader import OpenBlob, Opened, ReadBlob, load_block, shard_indices
-from device_agent.residency.codes import is_unpacked
-from device_agent.residency.courtesy import REQUESTS
 from device_agent.residency.groups import block_groups
 from device_agent.residency.heap import Released, give_back
 from device_agent.residency.read_ahead import ReadAhead
@@ -28,10 +25,6 @@ Prepare = Callable[[Snapshot, Collection[int]], Snapshot]
 the one to publish. An executor makes its own form of what changed there: it replaces the codes of parts by
 views of that form, and fills ``prepared``. While a version is loaded, the snapshot ends with the blocks that
 changed. What it raises leaves the published state as it was."""
-
-Forge = Callable[[Snapshot, Collection[int]], Mapping[int, ResidentBlock]]
-"""The slow part of ``prepare``: the blocks that changed, as it would leave them. Called in another thread
-while the pager is at the next block; what ``prepare`` gets then has these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +44,6 @@ class PageReport:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Forging:
-    """Blocks on their way to be published, and what is being made of them, if anything is."""
-
-    blocks: Mapping[int, ResidentBlock]
-    made: Future[Mapping[int, ResidentBlock]] | None
-
-
 class Pager:
     """One version's weights in memory.
 
@@ -70,7 +55,6 @@ class Pager:
         levels: The level of each block to begin with.
         unpacked: Names of tensors that take a byte a weight; the others are packed.
         prepare: What an executor does with weights before they are published; None for nothing.
-        forge: The part of it that takes long; None where nothing does.
 
     Raises:
         IntegrityError: A blob or the codes it yields are not what the manifest says.
@@ -84,13 +68,11 @@ class Pager:
         *,
         unpacked: Collection[str] = (),
         prepare: Prepare | None = None,
-        forge: Forge | None = None,
     ) -> None:
         _check_levels(manifest, levels)
         self._manifest = manifest
         self._read = read
         self._prepare = prepare
-        self._forge = forge
         self._unpacked = frozenset(unpacked)
         self._groups = block_groups(manifest.blocks)
         self._paging = threading.Lock()
@@ -172,19 +154,8 @@ class Pager:
         started = time.monotonic()
         units = list(self._units(target))
         shards = [shard for unit in units for at in unit for shard in self._shards(at, target)]
-        freed_bytes: list[int] = []
         with ReadAhead(self._opened, shards) as opened:
-            forging: _Forging | None = None
-            for unit in units:
-                after = self._after(unit, target, opened)
-                if forging is not None:
-                    freed_bytes.append(self._finish(forging, released))
-                forging = self._begin(after)
-                if forging.made is None:
-                    freed_bytes.append(self._finish(forging, released))
-                    forging = None
-            if forging is not None:
-                freed_bytes.append(self._finish(forging, released))
+            freed_bytes = [self._exchange(self._after(unit, target, opened), released) for unit in units]
         changed = sum(map(len, units))
         paged_in_bytes = sum(block.blobs[index].size_bytes for block, index in shards)
         paged_out_bytes = sum(max(each, 0) for each in freed_bytes)
@@ -195,17 +166,8 @@ class Pager:
         levels, blocks, now = self._manifest.levels, self._manifest.blocks, self._snapshot.blocks
         return {at: target.block(at, blocks[at], levels, now[at], opened) for at in unit}
 
-    def _begin(self, after: Mapping[int, ResidentBlock]) -> _Forging:
-        """An executor makes its own form of some blocks, if it has one: beside whatever comes now."""
-        if self._forge is None or not any(_unpacked(block) for block in after.values()):
-            return _Forging(after, None)
-        return _Forging(
-            after, FORGING.submit(_forged, self._forge, self._snapshot.with_blocks(after), tuple(after))
-        )
-
-    def _finish(self, forging: _Forging, released: Released) -> int:
-        """The blocks are published, all at once; how many bytes fewer they take."""
-        after = forging.blocks if forging.made is None else forging.made.result()
+    def _exchange(self, after: Mapping[int, ResidentBlock], released: Released) -> int:
+        """Blocks are published in place of what was there, all at once; how many bytes fewer they take."""
         before = self._snapshot
         self._publish(before.with_blocks(after), tuple(after))
         now = self._snapshot
@@ -222,7 +184,7 @@ class Pager:
         lost: dict[int, Exception] = {}
         for unit in self._units(before):
             try:
-                self._finish(_Forging(self._after(unit, before, self._opened), None), released)
+                self._exchange(self._after(unit, before, self._opened), released)
             except Exception as error:  # noqa: BLE001  the others shall come back whatever it is
                 lost |= dict.fromkeys(unit, error)
         if lost:
@@ -255,15 +217,6 @@ class Pager:
 
     def _publish(self, snapshot: Snapshot, changed: Collection[int]) -> None:
         self._snapshot = self._prepare(snapshot, changed) if self._prepare else snapshot
-
-
-def _forged(forge: Forge, snapshot: Snapshot, changed: Collection[int]) -> Mapping[int, ResidentBlock]:
-    REQUESTS.begin()
-    return forge(snapshot, changed)
-
-
-def _unpacked(block: ResidentBlock) -> bool:
-    return any(is_unpacked(part.codes) for part in block.parts)
 
 
 def _own_levels(manifest: Manifest, levels: Sequence[int]) -> tuple[int, ...]:

@@ -64,20 +64,6 @@ class Executor:
                 blocks[at_block] = _with_kernel(blocks[at_block], at_part, weight, at)
         return replace(snapshot, blocks=tuple(blocks.values()), prepared=prepared)
 
-    def forge(self, snapshot: Snapshot, changed: Collection[int]) -> Mapping[int, ResidentBlock]:
-        """The blocks that changed, their weights in the kernels' order; see ``residency.pager.Forge``."""
-        touched = set(changed)
-        blocks = {at: snapshot.blocks[at] for at in touched}
-        for name, layer in self._layers.items():
-            places = snapshot.tensors.get(name, ())
-            if not places or not {block for block, _ in places} <= touched:
-                continue
-            weight = self._weight(layer, snapshot) if self._whole(layer, snapshot) else None
-            if weight is not None:
-                for at, (at_block, at_part) in enumerate(places):
-                    blocks[at_block] = _with_kernel(blocks[at_block], at_part, weight, at)
-        return blocks
-
     def _concerns(self, layer: Layer, snapshot: Snapshot, changed: set[int]) -> bool:
         """Whether anything that the layer is made of is in the blocks that changed."""
         of_weight = {block for block, _ in snapshot.tensors.get(layer.weight, ())}

@@ -20,6 +20,7 @@ values. Either way every code comes back from memory alone, for some hundredth o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -34,6 +35,7 @@ _FULL: Final = 8
 _GREATEST: Final = 127
 _HALF: Final = 63  # rounds to nearest, and keeps 255 codes at half a value each within int8
 _GOLDEN: Final = 0.6180339887498949  # steps of this visit [0, 1) most evenly
+_KEPT: Final = 32  # dithers, each of some kilobytes
 _FEWEST: Final = 16  # columns, for errors to cancel out
 # The greatest ``slope * (codes + shift)``: with the dither it stays below 128 * 128.
 _REACH: Final = 16256
@@ -342,8 +344,9 @@ def _lower(
     return doubtful[bits[: doubtful.size] == 0], doubtful.size
 
 
+@lru_cache(_KEPT)
 def _dither(columns: int) -> NDArray[np.int16]:
-    """int16 [columns] in [0, 128); where there are too few columns, what rounds to nearest."""
+    """int16 [columns] in [0, 128), not to be changed; where columns are too few, what rounds to nearest."""
     if columns < _FEWEST:
         return np.full(columns, _HALF, np.int16)
     steps = np.mod(np.arange(1, columns + 1, dtype=np.float64) * _GOLDEN, 1)

@@ -18,4 +18,4 @@ _REPORT = (
 def test_a_limit_holds_before_and_after_torch_is_imported(order: tuple[str, str]) -> None:
     code = "\n".join((*order, _REPORT))
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.split() == ["1", "PASSIVE", "10000"]
+    assert done.stdout.split() == ["1", "PASSIVE", "4000"]

@@ -89,7 +89,7 @@ class Order:
 
     def places(self, packed: torch.Tensor) -> NDArray[np.uint32]:
         """A packed weight's memory, for as long as it lives: uint32 [blocks, quads, rows of a block]."""
-        array = (ctypes.c_uint8 * self.size_bytes).from_address(torch.ops.mkldnn.data_ptr(packed))
+        array = (ctypes.c_uint8 * self.size_bytes).from_address(torch.ops.mkldnn.data_ptr.default(packed))
         quads = self.columns * self.window // _QUAD
         return np.ctypeslib.as_array(array).view(np.uint32).reshape(-1, quads, self.block)
 
@@ -160,7 +160,7 @@ def _by_block(values: NDArray[np.int8], places: NDArray[np.uint32]) -> NDArray[n
 
 def _described(packed: torch.Tensor) -> Order | None:
     try:
-        descriptor = torch.ops.mkldnn._get_mkldnn_serialized_md(packed).numpy().tobytes()  # noqa: SLF001
+        descriptor = torch.ops.mkldnn._get_mkldnn_serialized_md.default(packed).numpy().tobytes()  # noqa: SLF001
     except (AttributeError, RuntimeError):  # another torch
         return None
     return Order.described(descriptor)
@@ -194,12 +194,14 @@ def _is_proven(order: Order, packed: torch.Tensor) -> bool:
     if len(shape) != _AXES or (*shape[:2], shape[2] * shape[3]) != (order.rows, order.columns, order.window):
         return False
     try:
-        if torch.ops.mkldnn._nbytes(packed) != order.size_bytes:  # noqa: SLF001
+        if torch.ops.mkldnn._nbytes.default(packed) != order.size_bytes:  # noqa: SLF001
             return False
         values = np.random.default_rng(0).integers(
             -128, 128, (order.rows, order.columns * order.window), np.int8
         )
         rows = OrderedRows(packed.clone(), order)
+        if torch.ops.mkldnn.data_ptr.default(rows.packed) == torch.ops.mkldnn.data_ptr.default(packed):
+            return False  # no copy: what is there may be in use
         rows.write(slice(0, order.rows), values)
         found = rows.packed.to_dense().numpy().reshape(values.shape)
     except (AttributeError, RuntimeError):  # another torch
