@@ -110,6 +110,7 @@ def keep_fits(
     *,
     level: int,
     full_level: int,
+    means: Floats | None = None,
 ) -> Affine:
     """A part-bit level as it was fitted, but for rows that the held fit suits as well.
 
@@ -120,16 +121,17 @@ def keep_fits(
         held: Of the same rows, if anything is.
         level: The level.
         full_level: That of ``full``.
+        means: What columns are multiplied with on average, as ``refit`` takes it.
     """
     if held is None or held.full_level != full_level or level not in held.fits:
         return fitted
     grid, length = grid_of(full), weights.shape[1]
-    fresh = at_level(grid, fit_of(grid, fitted, level, full_level), level, full_level, length)
+    fresh = at_level(grid, fit_of(grid, fitted, level, full_level, means), level, full_level, length)
     frozen = at_level(grid, held.fits[level], level, full_level, length)
     keep = np.empty(len(weights), np.bool_)
     for rows in row_chunks(weights.shape):
         lost, least = (
-            _energy(Affine(fitted.codes[rows], one.scale[rows], one.offset[rows]), weights[rows])
+            _energy(Affine(fitted.codes[rows], one.scale[rows], one.offset[rows]), weights[rows], means)
             for one in (frozen, fresh)
         )
         keep[rows] = lost <= (1 + FIT_TOLERANCE) * least
@@ -163,8 +165,11 @@ def _losses(weights: NDArray[np.float32], codes: NDArray[np.int8], grid: Grid) -
     return _Losses(unit * (weights.shape[1] * _STEP_ENERGY + clipped), unit * off.sum(axis=1))
 
 
-def _energy(affine: Affine, weights: NDArray[np.float32]) -> Floats:
-    energy: Floats = np.square(affine.weights() - weights.astype(np.float64)).sum(axis=1)
+def _energy(affine: Affine, weights: NDArray[np.float32], means: Floats | None) -> Floats:
+    """What ``refit`` makes least."""
+    off = affine.weights() - weights.astype(np.float64)
+    seen = 0.0 if means is None else np.square((off * means).sum(axis=1))
+    energy: Floats = np.square(off, out=off).sum(axis=1) + seen
     return energy
 
 

@@ -70,6 +70,7 @@ class Adaptive:
             rows.held,
             level=level,
             full_level=full_level,
+            means=rows.means,
         )
 
 

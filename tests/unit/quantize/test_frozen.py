@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from common.rows import Grid, at_level
+from common.rows import Fit, Grid, at_level
 from server.quantize.affine import Affine, quantize_rows
 from server.quantize.frozen import FIT_TOLERANCE, GRID_TOLERANCE, Held, keep_fits, kept_rows, quantize_frozen
 from server.quantize.refit import refit
@@ -122,27 +122,36 @@ def test_weights_that_stand_on_a_grid_stay_on_it() -> None:
     assert not squared_error(weights, found.codes, grid_of(found)).any()
 
 
-@given(weights=WEIGHTS, other=WEIGHTS, level=st.sampled_from([2, 4, 6, 7]))
+@given(weights=WEIGHTS, other=WEIGHTS, level=st.sampled_from([2, 4, 6, 7]), seen=st.booleans())
 def test_a_kept_fit_is_nearly_the_best_and_comes_out_as_it_was(
-    weights: NDArray[np.float32], other: NDArray[np.float32], level: int
+    weights: NDArray[np.float32],
+    other: NDArray[np.float32],
+    level: int,
+    seen: bool,  # noqa: FBT001
 ) -> None:
     other, step = np.resize(other, weights.shape), np.float32(1 << (8 - level))
+    columns = np.random.default_rng(0).normal(1, 1, (weights.shape[1],))
+    means = columns if seen else None
 
     def fitted(rows: NDArray[np.float32], full: Affine) -> Affine:
-        return refit(np.right_shift(full.codes, np.int8(8 - level)), rows, full.scale * step)
+        return refit(np.right_shift(full.codes, np.int8(8 - level)), rows, full.scale * step, means)
 
     earlier = quantize_rows(other, 8)
-    fit = fit_of(grid_of(earlier), fitted(other, earlier), level, 8)
+    fit = fit_of(grid_of(earlier), fitted(other, earlier), level, 8, means)
     held = replace(held_of(earlier), fits={level: fit})
     full = quantize_frozen(weights, 8, held)
     best, grid = fitted(weights, full), grid_of(full)
-    found = fit_of(grid, keep_fits(best, full, weights, held, level=level, full_level=8), level, 8)
-    fresh = fit_of(grid, best, level, 8)
-    lost, least = (
-        np.square(Affine(best.codes, one.scale, one.offset).weights() - weights.astype(float)).sum(axis=1)
-        for one in (at_level(grid, each, level, 8, weights.shape[1]) for each in (found, fresh))
-    )
-    assert (lost <= (1 + FIT_TOLERANCE) * least + 1e-9).all()
+    kept = keep_fits(best, full, weights, held, level=level, full_level=8, means=means)
+    found, fresh = (fit_of(grid, each, level, 8, means) for each in (kept, best))
+
+    def lost(one: Fit) -> NDArray[np.float64]:
+        at = at_level(grid, one, level, 8, weights.shape[1])
+        off = Affine(best.codes, at.scale, at.offset).weights() - weights.astype(float)
+        along: NDArray[np.float64] = np.square(off @ means) if means is not None else np.zeros(len(off))
+        total: NDArray[np.float64] = np.square(off).sum(axis=1) + along
+        return total
+
+    assert (lost(found) <= (1 + FIT_TOLERANCE) * lost(fresh) + 1e-9).all()
     for row in range(len(weights)):
         pair = (found.slope[row], found.shift[row])
         assert pair in [(one.slope[row], one.shift[row]) for one in (fit, fresh)]
