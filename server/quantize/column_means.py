@@ -32,6 +32,7 @@ _ACTIVATIONS: Final = frozenset(
 _WEIGHT, _BIAS = 1, 2
 _GAIN, _SHIFT = 2, 3
 _POINTS: Final = 32  # of the quadrature; exact for polynomials of degree 63
+_MOST: Final = 100.0  # beyond it columns hardly move, and a fit would be for that one input
 _DIGITS: Final = 3  # more would differ between processors
 _ENDS: Final = Lifetimes((), frozenset(), ())
 
@@ -118,7 +119,7 @@ def _in_deviations(mean: Floats, variance: float) -> Floats | None:
     if not np.isfinite(mean).all() or not 0 < variance < np.inf:
         return None
     means: Floats = np.round(mean / np.sqrt(variance), _DIGITS)
-    return means
+    return means if np.abs(means).max(initial=0) <= _MOST else None
 
 
 def _through(weight: NDArray[np.float32], features: _Features) -> _Features:

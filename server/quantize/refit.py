@@ -58,21 +58,22 @@ def _fit(
     mean_code = wide_codes.mean(axis=1)
     mean_weight = wide_weights.mean(axis=1)
     wide_codes -= mean_code[:, None]
-    shift = np.zeros(len(codes))
     if means is not None:
         wide_weights -= mean_weight[:, None]
         seen_codes, seen_weights = ((wide * means).sum(axis=1) for wide in (wide_codes, wide_weights))
     wide_weights *= wide_codes
     covariance = wide_weights.sum(axis=1)
     variance = np.square(wide_codes, out=wide_codes).sum(axis=1)
-    known = variance > 0
-    if means is not None:
-        # The normal equations of scale and shift, with codes and weights about their own means.
-        count, sum_of_means = codes.shape[1], means.sum()
-        both = variance * (count + sum_of_means**2) + np.square(seen_codes) * count
-        lacking = sum_of_means * (variance * seen_weights - seen_codes * covariance)
-        np.divide(lacking, both, out=shift, where=known)
-        covariance = covariance * (count + sum_of_means**2) + seen_codes * seen_weights * count
-        variance = both
-    scale = np.divide(covariance, variance, out=nominal.astype(np.float64), where=known)
-    return scale, mean_weight + shift - scale * mean_code
+    scale = np.divide(covariance, variance, out=nominal.astype(np.float64), where=variance > 0)
+    offset = mean_weight - scale * mean_code
+    if means is None:
+        return scale, offset
+    # The normal equations of scale and shift, with codes and weights about their own means.
+    count, sum_of_means = codes.shape[1], means.sum()
+    both = variance * (count + sum_of_means**2) + np.square(seen_codes) * count
+    both[variance <= 0] = np.inf
+    seen_scale = (covariance * (count + sum_of_means**2) + seen_codes * seen_weights * count) / both
+    shift = sum_of_means * (variance * seen_weights - seen_codes * covariance) / both
+    sound = seen_scale > scale / 2  # in a row of few columns one mean may outweigh all weights
+    seen_offset = mean_weight + shift - seen_scale * mean_code
+    return np.where(sound, seen_scale, scale), np.where(sound, seen_offset, offset)

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
 from torch import nn
 
 from common.graph.build import build
+from common.nesting import lower
 from server.export import Exported, export_model
+from server.quantize.affine import quantize_rows
 from server.quantize.column_means import column_means
 from server.quantize.refit import refit
 
@@ -31,6 +39,17 @@ class Block(nn.Module):
         """The usual."""
         hidden: torch.Tensor = self.down(self.activation(self.up(self.norm(x))))
         return hidden
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A ``StateSource``."""
+
+    states: Mapping[str, torch.Tensor]
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """By its name."""
+        return self.states[name]
 
 
 def exported(block: Block) -> Exported:
@@ -81,12 +100,7 @@ def test_nothing_is_said_where_constants_tell_nothing(block: Block) -> None:
 def test_numbers_that_lead_nowhere_are_left(name: str, value: float) -> None:
     model = exported(Block(nn.GELU()))
     states = {**model.states, name: torch.full_like(model.states[name], value)}
-
-    class Source:
-        def tensor(self, name: str) -> torch.Tensor:
-            return states[name]
-
-    found = column_means(model.graph, Source(), {"down.weight"})
+    found = column_means(model.graph, _Source(states), {"down.weight"})
     assert all(np.isfinite(means).all() for means in found.values())
 
 
@@ -111,3 +125,23 @@ def test_rows_of_equal_codes_meet_their_mean_whatever_they_see() -> None:
     weights = np.full((2, 9), 2.5, np.float32)
     fitted = refit(np.zeros((2, 9), np.int8), weights, np.ones(2, np.float32), np.arange(9.0))
     np.testing.assert_allclose(fitted.weights(), weights, rtol=1e-6)
+
+
+@given(
+    weights=hnp.arrays(np.float32, (3, 5), elements=st.floats(-1, 1, width=32)),
+    means=hnp.arrays(np.float64, 5, elements=st.floats(-100, 100)),
+    level=st.sampled_from([2, 4, 6]),
+)
+def test_scales_stay_above_zero_whatever_is_seen(
+    weights: NDArray[np.float32], means: NDArray[np.float64], level: int
+) -> None:
+    full = quantize_rows(weights, 8)
+    fitted = refit(lower(full.codes, 8 - level), weights, full.scale, means)
+    assert (fitted.scale > 0).all()
+    assert np.isfinite(fitted.offset).all()
+
+
+def test_a_feature_that_hardly_moves_is_not_heeded() -> None:
+    model = exported(Block(nn.GELU()))
+    states = {**model.states, "norm.weight": torch.full((WIDTH,), 1e-6)}
+    assert column_means(model.graph, _Source(states), {"up.weight", "down.weight"}) == {}
