@@ -99,6 +99,8 @@ def _features(norm: Node, floats: StateSource) -> _Features | None:
 def _means(activation: Node, linear: Node, features: _Features, floats: StateSource) -> Floats | None:
     """Of an activation's results, behind a linear layer; None where they cannot be known."""
     weight, bias = _state(linear, _WEIGHT), _state(linear, _BIAS)
+    if bias is None and any(argument is not None for argument in linear.args[_BIAS:]):
+        return None  # one that is computed
     rows = None if weight is None else _array(floats, weight)
     added = None if bias is None else _array(floats, bias)
     if rows is None or rows.shape[1:] != features.mean.shape:

@@ -8,7 +8,6 @@ import sys
 import time
 from typing import Any, Final, TextIO
 
-import psutil
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
@@ -16,6 +15,7 @@ from benchmarks.inference.files.layout import INPUTS_FILE
 from benchmarks.inference.processes.messages import Loaded, Timed, Turn, job_from, to_line
 from benchmarks.inference.runtimes.registry import start
 from benchmarks.inference.runtimes.runtime import Infer
+from device_agent.sensors.memory import process_bytes
 
 _WARM_CALLS: Final = 3
 _REST_SECONDS: Final = 0.05
@@ -27,7 +27,7 @@ def main() -> None:
     job = job_from(sys.argv[1])
     samples = load_file(job.files.floats / INPUTS_FILE)
     runtime = start(job)
-    idle_bytes = _rss_bytes()
+    idle_bytes = process_bytes()
     begun = time.perf_counter()
     infer = runtime.load(job.files, job.level)
     output = infer(_first(samples, 1))
@@ -42,7 +42,7 @@ def main() -> None:
         turn = Turn(**json.loads(line))
         timed = _timed(infer, _first(samples, turn.batch), turn)
         time.sleep(turn.rest_seconds)
-        reply = Timed(timed, stray_seconds, _rss_bytes() - idle_bytes)
+        reply = Timed(timed, stray_seconds, process_bytes() - idle_bytes)
         print(to_line(reply), file=replies, flush=True)
         rested_seconds = time.process_time()
 
@@ -69,10 +69,6 @@ def _timed(infer: Infer, inputs: dict[str, NDArray[Any]], turn: Turn) -> list[fl
         seconds.append(after - before)
         before = after
     return seconds
-
-
-def _rss_bytes() -> int:
-    return int(psutil.Process().memory_info().rss)
 
 
 if __name__ == "__main__":

@@ -346,8 +346,11 @@ def _lower(
 
 @lru_cache(_KEPT)
 def _dither(columns: int) -> NDArray[np.int16]:
-    """int16 [columns] in [0, 128), not to be changed; where columns are too few, what rounds to nearest."""
+    """int16 [columns] in [0, 128), read-only; where columns are too few, what rounds to nearest."""
     if columns < _FEWEST:
-        return np.full(columns, _HALF, np.int16)
-    steps = np.mod(np.arange(1, columns + 1, dtype=np.float64) * _GOLDEN, 1)
-    return (steps * UNIT).astype(np.int16)
+        dither = np.full(columns, _HALF, np.int16)
+    else:
+        steps = np.mod(np.arange(1, columns + 1, dtype=np.float64) * _GOLDEN, 1)
+        dither = (steps * UNIT).astype(np.int16)
+    dither.flags.writeable = False
+    return dither

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -37,6 +36,15 @@ class Floor:
             step_bits = levels[-1] - level
             nominal = full.scale * np.float32(1 << step_bits)
             best = refit(lower(full.codes, step_bits), rows.weights, nominal, rows.means)
-            kept = partial(keep_fits, level=level, full_level=levels[-1], means=rows.means)
-            fitted.append(kept(best, full, rows.weights, rows.held))
+            fitted.append(
+                keep_fits(
+                    best,
+                    full,
+                    rows.weights,
+                    rows.held,
+                    level=level,
+                    full_level=levels[-1],
+                    means=rows.means,
+                )
+            )
         return Rounded(split(full.codes, levels), (*fitted, full))

@@ -145,3 +145,18 @@ def test_a_feature_that_hardly_moves_is_not_heeded() -> None:
     model = exported(Block(nn.GELU()))
     states = {**model.states, "norm.weight": torch.full((WIDTH,), 1e-6)}
     assert column_means(model.graph, _Source(states), {"up.weight", "down.weight"}) == {}
+
+
+class Computed(Block):
+    """Its first linear layer has a bias that is computed."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The usual, else."""
+        up = nn.functional.linear(self.norm(x), self.up.weight, self.up.bias * 2)
+        hidden: torch.Tensor = self.down(self.activation(up))
+        return hidden
+
+
+def test_nothing_is_said_behind_a_bias_that_is_computed() -> None:
+    model = exported(Computed(nn.GELU()))
+    assert column_means(model.graph, model, {"down.weight"}) == {}
