@@ -16,14 +16,13 @@ from numpy.typing import NDArray
 from common.errors import IntegrityError
 from common.nesting import Step
 from device_agent.residency.bit_planes import BYTE_BITS, PackedCodes, PlaneWriter, shared_planes, shift_up
-from device_agent.residency.codes import CHUNK, ByteCodes, Codes
+from device_agent.residency.codes import CHUNK, ByteCodes, Codes, Movable, Shards
 from device_agent.residency.courtesy import REQUESTS
 from device_agent.residency.room import lasting_bytes
-from device_agent.residency.shard_values import Values
 
 
 def lift_codes(
-    codes: Codes, shards: Sequence[tuple[Step, Values]], *, unpacked: bool
+    codes: Codes, shards: Shards, *, unpacked: bool
 ) -> tuple[Codes, tuple[PackedCodes | None, ...]]:
     """Codes some levels up, and the carries that lead back, None for a step that needs none.
 
@@ -36,6 +35,8 @@ def lift_codes(
         IntegrityError: A code leaves the range of its level.
     """
     level, plain = shards[-1][0].high, not any(step.carry_bits for step, _ in shards)
+    if plain and unpacked and isinstance(codes, Movable):
+        return codes.moved(level, shards), (None,) * len(shards)
     high = _high_planes(codes, level) if plain and not unpacked else ()
     lifted = _Moved(codes, level, unpacked=unpacked, high=high)
     carries = [PlaneWriter(step.carry_bits, codes.count) if step.carry_bits else None for step, _ in shards]
@@ -72,6 +73,8 @@ def lower_codes(
         shared = shared_planes(level, codes.level)
         if shared:
             return PackedCodes(level, codes.count, codes.planes[:shared])
+    if unpacked and isinstance(codes, Movable) and not any(carries):
+        return codes.moved(level, ())
     lowered = _Moved(codes, level, unpacked=unpacked)
     steps = steps_down(codes.level, carries, levels, level)
     for start, some in lowered.chunks():

@@ -2,15 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from common.nesting import Step
 from device_agent.residency.bit_planes import PackedCodes, pack_codes
 
 CHUNK: Final = 1 << 17  # codes that are worked on at a time, few enough for the cache of one core
+
+
+class Values(Protocol):
+    """Values of a shard that are read in pieces."""
+
+    def read(self, start: int, size: int) -> NDArray[np.uint8]:
+        """Values from ``start`` on: uint8 [size], valid until the next call.
+
+        Args:
+            start: Index of the first.
+            size: At most ``CHUNK``.
+        """
+
+
+Shards: TypeAlias = Sequence[tuple[Step, Values]]
+"""Steps up and what they add, lowest first."""
 
 
 class Codes(Protocol):
@@ -30,6 +48,19 @@ class Codes(Protocol):
 
     def unsigned(self) -> NDArray[np.uint8]:
         """The codes with ``2**(level-1)`` added: uint8 [count], in [0, 2**level - 1], the caller's own."""
+
+
+@runtime_checkable
+class Movable(Codes, Protocol):
+    """Codes in an executor's own form, which it moves to other levels by itself, a byte a weight."""
+
+    def moved(self, level: int, shards: Shards) -> Codes:
+        """The same codes at another level; these stay as they are.
+
+        Args:
+            level: Where they go.
+            shards: What leads up there; none for a step down.
+        """
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,21 +10,9 @@ from numpy.typing import NDArray
 from common.coding.values import Form, decode_values
 from common.nesting import Step
 from common.packing import SPREAD_WIDTHS, check_packed, spread_into
-from device_agent.residency.codes import CHUNK
+from device_agent.residency.codes import CHUNK, Values
 
 _WORD_BYTES: Final = 8
-
-
-class Values(Protocol):
-    """Values that are read in chunks."""
-
-    def read(self, start: int, size: int) -> NDArray[np.uint8]:
-        """Values from ``start`` on: uint8 [size], valid until the next call.
-
-        Args:
-            start: A multiple of ``CHUNK``.
-            size: At most ``CHUNK``.
-        """
 
 
 class _Whole:
@@ -43,14 +31,15 @@ class _Packed:
     def __init__(self, packed: NDArray[np.uint8], bits: int) -> None:
         self._packed = packed
         self._bits = bits
-        self._spread = np.empty((2, CHUNK), np.uint8)
+        self._spread = np.empty((2, CHUNK + _WORD_BYTES * 2), np.uint8)
 
     def read(self, start: int, size: int) -> NDArray[np.uint8]:
-        per_byte = _WORD_BYTES // self._bits
-        some = self._packed[start // per_byte : -(-(start + size) // per_byte)]
-        values: NDArray[np.uint8] = self._spread[0, : some.size * per_byte]
-        spread_into(some, self._bits, values, self._spread[1, : some.size * per_byte])
-        return values[:size]
+        first, before = divmod(start, _WORD_BYTES // self._bits)
+        some = self._packed[first : -(-(start + size) * self._bits // _WORD_BYTES)]
+        count = some.size * _WORD_BYTES // self._bits
+        values: NDArray[np.uint8] = self._spread[0, :count]
+        spread_into(some, self._bits, values, self._spread[1, :count])
+        return values[before : before + size]
 
 
 def shard_values(form: int, data: memoryview, step: Step, count: int) -> Values:

@@ -7,9 +7,8 @@ from collections.abc import Collection, Iterable, Sequence
 from common.manifest import Manifest, TensorPart
 from device_agent.residency.bit_planes import planes_size_bytes
 
-_ROW_BYTES = 12  # scale, slope and intercept, or offset, of each row
-_BITS = 8
-_SLACK = 40  # one part in so many, for bits that tell codes apart
+_ROW_BYTES = 20  # scale and offset of each row, or scale, slope, intercept and where it reaches too far
+_SLACK = 32  # one part in so many, for what leads back to codes, at each level that was seen
 
 
 def affordable(
@@ -46,6 +45,6 @@ def _extra_bytes(parts: Collection[tuple[TensorPart, int]], bytes_per_weight: in
         part.weights * bytes_per_weight
         - planes_size_bytes(part.weights, level)
         + part.rows * _ROW_BYTES
-        + (part.weights // _SLACK if level == _BITS else 0)
+        + part.weights // _SLACK
         for part, level in parts
     )

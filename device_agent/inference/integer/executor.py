@@ -9,8 +9,9 @@ from typing import Final
 from device_agent.inference.integer.binding import BoundLayer, bind, layer_floats
 from device_agent.inference.integer.engines.port import Engine
 from device_agent.inference.integer.layers import Layer
+from device_agent.inference.integer.making import kernel_weight
 from device_agent.inference.integer.plan import Plan
-from device_agent.inference.integer.weights import KernelCodes, KernelWeight, kernel_weight
+from device_agent.inference.integer.weights import KernelCodes, KernelWeight
 from device_agent.residency.bit_planes import PackedCodes
 from device_agent.residency.codes import ByteCodes
 from device_agent.residency.resident import ResidentBlock, ResidentPart, Snapshot
@@ -66,9 +67,8 @@ class Executor:
 
     def _concerns(self, layer: Layer, snapshot: Snapshot, changed: set[int]) -> bool:
         """Whether anything that the layer is made of is in the blocks that changed."""
-        of_weight = {block for block, _ in snapshot.tensors.get(layer.weight, ())}
-        of_floats = {snapshot.floats[name] for name in layer.states[1:] if name in snapshot.floats}
-        return bool((of_weight | of_floats) & changed)
+        of_weight = any(block in changed for block, _ in snapshot.tensors.get(layer.weight, ()))
+        return of_weight or any(snapshot.floats.get(name) in changed for name in layer.states[1:])
 
     @staticmethod
     def _whole(layer: Layer, snapshot: Snapshot) -> bool:
@@ -123,7 +123,7 @@ def _any_packed(parts: tuple[ResidentPart, ...]) -> bool:
 def _with_bytes(block: ResidentBlock, at_part: int) -> ResidentBlock:
     """The block with a part that no kernel holds."""
     part = block.parts[at_part]
-    if not isinstance(part.codes, KernelCodes):
+    if isinstance(part.codes, ByteCodes | PackedCodes):
         return block
     codes = ByteCodes(part.codes.level, part.codes.unsigned())
     return replace(
@@ -135,6 +135,6 @@ def _with_kernel(block: ResidentBlock, at_part: int, weight: KernelWeight, at: i
     part = block.parts[at_part]
     if isinstance(part.codes, KernelCodes) and part.codes.weight is weight:
         return block
-    codes = KernelCodes(weight, at, part.codes.level, part.codes.count, part.part.rows)
+    codes = KernelCodes(weight, at, part.codes.count, part.part.rows)
     parts = (*block.parts[:at_part], replace(part, codes=codes), *block.parts[at_part + 1 :])
     return replace(block, parts=parts)

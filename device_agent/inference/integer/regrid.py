@@ -1,225 +1,222 @@
-"""Codes on a symmetric 8-bit grid, as integer kernels want their weights, and back again.
+"""Codes of every level as values of int8 that kernels execute, and back again.
 
 A weight is ``scale * (codes + shift)`` with a shift per row that is seldom whole: the zero point of the full
 level, and about half a code at the levels below it. Kernels want ``scale * values`` with int8 values and no
-offset. So each row is stretched as far as int8 goes, and rounded there:
+offset. Codes of a level are moved up to the 8 bits of the full one, so that all levels are on one grid, and
+each row's shift is added:
 
-    values = (codes * slope + intercept + dither) // 128
+    values = codes * 2**(8-level) - 128 + (shift * 2**(8-level) * 128 + dither) // 128
+
+Whatever the level, a value is its code and a number that follows from row and place, modulo 256: so codes
+come back by a subtraction, and the bits of a shard are added where values lie.
 
 An offset works through the sum of a row's weights, and activations behind a rectifier are all of one sign:
 what rounding does to that sum is what an answer suffers from, far more than from the rounding of each weight.
-``dither``, the same in each row, runs evenly through [0, 128), so that the errors of a row cancel out.
+The dither, the same in each row, runs evenly through [0, 128), so that the errors of a row cancel out.
 
-At part-bit levels a value stands for one code at most. At the full level it is otherwise in rows with a zero
-point: they reach beyond int8. In most only a few weights do. Then every code keeps its own value, ``slope``
-is 128, and those few are cut, and remembered. Where cutting would cost more than rounding, ``slope`` is below
-128 and a value may stand for two neighbouring codes; which of them it was is one bit, kept for just those
-values. Either way every code comes back from memory alone, for some hundredth of a byte.
+Rows with a zero point reach beyond int8, most with a few weights only. Those are cut, and remembered; what
+their sum lacks, the row's shift makes up for. Where cutting would cost more than rounding does, the row is
+slanted (``slanted.py``). Either way every code comes back from memory alone, for some hundredth of a byte.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.rows import Affine
-from device_agent.inference.integer.rows import Rows, chunks
+from device_agent.inference.integer.lanes import UNIT, UNIT_BITS, Chunk, Laid, dither
+from device_agent.inference.integer.slanted import Slanted, slant
 
-UNIT_BITS: Final = 7
-UNIT: Final = 1 << UNIT_BITS  # a slope of one value for each code
 _FULL: Final = 8
-_GREATEST: Final = 127
-_HALF: Final = 63  # rounds to nearest, and keeps 255 codes at half a value each within int8
-_GOLDEN: Final = 0.6180339887498949  # steps of this visit [0, 1) most evenly
-_KEPT: Final = 32  # dithers, each of some kilobytes
-_FEWEST: Final = 16  # columns, for errors to cancel out
-# The greatest ``slope * (codes + shift)``: with the dither it stays below 128 * 128.
-_REACH: Final = 16256
-_REACH_ROUNDED: Final = 16320
-_REACH_BELOW: Final = 16384  # of the least: what is added only lifts it
-_SUM_BITS: Final = 15
-_HALF_CODE: Final = 0.4999  # half of one, for arithmetic that rounds
-_TRIFLE: Final = 1e-3  # so much a shift may be off by division
-_FARTHEST: Final = 1024.0  # of a shift that is worth a look
+_HALF: Final = 128  # what is added to values to make them unsigned
+_GREATEST: Final = 255
+_FARTHEST: Final = 127.0  # of a shift, in steps of 8 bits, that bytes take
+_NEAR: Final = 2  # so far dither and make-up may move a value beyond its rounded shift
+_NOISE: Final = 0.25  # mean square, in steps of 8 bits, of what rounding with dither adds to a value at most
+_SHARE: Final = 0.02  # of the mean square of what a part-bit level rounds off, that cutting may add
+_EIGHT: Final = 8
 _NO_BYTES: Final = np.zeros(0, np.uint8)
 _NO_PLACES: Final = np.zeros(0, np.int32)
-_NOISE: Final = 0.25  # mean square of what rounding with dither adds to a value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Regrid:
-    """How the values of some rows follow from their codes.
+    """How the values of a weight's rows follow from their codes.
 
     Attributes:
-        level: Of the codes.
-        slope, intercept: int16 [rows].
-        upper: uint8, packed bits: of each value that may stand for two codes, in order, whether it is the
-            upper of them.
-        cut_at: int32 [cut], flat indices of the values that were cut, ascending.
-        cut_codes: uint8 [cut], the codes there.
+        lead: uint8 [rows]: what is added to codes of 8 bits, modulo 256.
+        rest: uint8 [rows], in [0, 128): the dithers from ``128 - rest`` on add one more.
+        cut_at: int32 [cut], ascending: values that were cut, as indices into the tensor.
+        cut_codes: uint8 [cut], the codes there, moved up to 8 bits.
+        slanted: Rows that all this does not hold for.
     """
 
-    level: int
-    slope: NDArray[np.int16]
-    intercept: NDArray[np.int16]
-    upper: NDArray[np.uint8]
+    lead: NDArray[np.uint8]
+    rest: NDArray[np.uint8]
     cut_at: NDArray[np.int32]
     cut_codes: NDArray[np.uint8]
+    slanted: Slanted
 
     @property
     def size_bytes(self) -> int:
         """Memory that it takes."""
-        arrays = (self.slope, self.intercept, self.upper, self.cut_at, self.cut_codes)
-        return sum(array.nbytes for array in arrays)
+        arrays = (self.lead, self.rest, self.cut_at, self.cut_codes)
+        return sum(array.nbytes for array in arrays) + self.slanted.size_bytes
 
 
-def regrid(
-    unsigned: NDArray[np.uint8], level: int, affine: Affine, out: Rows
-) -> tuple[NDArray[np.float32], Regrid] | None:
-    """Codes become values.
+class Gridding:
+    """Between the codes and the values of a weight, chunk by chunk in any order.
 
     Args:
-        unsigned: uint8 [rows, columns], ``codes + 2**(level-1)``.
-        level: Bits per code, 2..8.
-        affine: Of the rows, at this level.
-        out: Gets the values, some or all of them where there is no result.
+        how: As ``fit`` found it.
+        laid: Where they lie.
+    """
+
+    def __init__(self, how: Regrid, laid: Laid) -> None:
+        self._how = how
+        self._laid = laid
+        self._lead = laid.lanes.per_row(how.lead)
+        self._rest = laid.lanes.per_row(how.rest) if how.rest.any() else None
+
+    def codes(self, chunk: Chunk, out: NDArray[np.uint8]) -> None:
+        """What a chunk's values came from.
+
+        Args:
+            chunk: Which.
+            out: Gets the codes, moved up to 8 bits, in memory's order; zeros where it is padding. May be the
+                memory of the values.
+        """
+        lanes, slanted = self._laid.lanes, self._how.slanted
+        values = self._laid.memory[chunk.blocks]
+        apart = [
+            (rows, slanted.codes(some, lanes.pick_rows(values, rows) ^ np.uint8(_HALF)))
+            for some, rows in slanted.within(chunk.rows, lanes.places)
+        ]
+        np.subtract(lanes.folded(values), self._lead[chunk.blocks], out=lanes.folded(out))
+        more = self._more(chunk, out.shape)
+        if more is not None:
+            np.subtract(out, more, out=out)
+        if self._how.cut_at.size:
+            at, some = self._cut(chunk)
+            out.reshape(-1)[at] = self._how.cut_codes[some]
+        for rows, codes in apart:
+            lanes.put_rows(out, rows, codes)
+
+    def values(self, chunk: Chunk) -> None:
+        """A chunk's codes, moved up to 8 bits, become values."""
+        lanes, slanted = self._laid.lanes, self._how.slanted
+        codes = self._laid.memory[chunk.blocks]
+        apart = [
+            (rows, slanted.values(some, lanes.pick_rows(codes, rows)) ^ np.uint8(_HALF))
+            for some, rows in slanted.within(chunk.rows, lanes.places)
+        ]
+        folded = lanes.folded(codes)
+        np.add(folded, self._lead[chunk.blocks], out=folded)
+        more = self._more(chunk, codes.shape)
+        if more is not None:
+            np.add(codes, more, out=codes)
+        if self._how.cut_at.size:
+            at, some = self._cut(chunk)
+            above = self._how.lead[self._how.cut_at[some] // lanes.places] >= _HALF
+            codes.reshape(-1)[at] = np.where(above, _HALF - 1, _HALF)
+        for rows, values in apart:
+            lanes.put_rows(codes, rows, values)
+
+    def _more(self, chunk: Chunk, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+        """What the dither adds to each value, 0 or 1; None where that is nothing."""
+        if self._rest is None:
+            return None
+        more = np.empty(shape, np.bool_)
+        self._laid.lanes.dithered(self._rest[chunk.blocks], more)
+        return more.view(np.uint8)
+
+    def _cut(self, chunk: Chunk) -> tuple[NDArray[np.intp], slice]:
+        """Where values of a chunk are cut, as flat indices into its memory, and which those are of all."""
+        lanes, cut_at = self._laid.lanes, self._how.cut_at
+        begin, end = chunk.rows.start * lanes.places, chunk.rows.stop * lanes.places
+        first, last = np.searchsorted(cut_at, (begin, end))
+        return lanes.indices_of(cut_at[first:last] - begin), slice(first, last)
+
+
+def fit(laid: Laid, levels: NDArray[np.uint8], affine: Affine, *, exact: bool) -> Regrid | None:
+    """How codes shall become values.
+
+    Args:
+        laid: The codes, moved up to 8 bits; zeros where it is padding.
+        levels: uint8 [rows], 2..8.
+        affine: Of the rows, at their levels.
+        exact: Whether the values shall be the codes and the offset stay apart.
 
     Returns:
-        float32 [rows], the scale of the values, and what leads back; None where the offset of a row is so far
-        beyond its codes that int8 cannot tell them apart.
+        None where int8 cannot hold a row with its offset.
     """
-    if level == _FULL:
-        return _regrid_full(unsigned, affine, out)
-    found = _lines(unsigned, level, _shift(affine))
-    if found is None or int(found[0].min()) < UNIT:
-        return None
-    slope, intercept = found
-    dither = _dither(unsigned.shape[1])
-    for rows in chunks(unsigned.shape):
-        sums = _sums(unsigned[rows], slope[rows], intercept[rows], level, dither)
-        np.right_shift(sums, UNIT_BITS, out=sums)
-        out.write(rows, sums)
-    return _scale(affine, slope), Regrid(level, slope, intercept, _NO_BYTES, _NO_PLACES, _NO_BYTES)
-
-
-def _regrid_full(
-    unsigned: NDArray[np.uint8], affine: Affine, out: Rows
-) -> tuple[NDArray[np.float32], Regrid] | None:
-    """As ``regrid``, at the full level: codes keep their values where that serves."""
+    lanes, drop = laid.lanes, _FULL - levels
+    if exact:
+        zeros = np.zeros(lanes.rows, np.uint8)
+        return Regrid(zeros + np.uint8(_HALF), zeros, _NO_PLACES, _NO_BYTES, Slanted.none())
     shift = _shift(affine)
-    if not (np.abs(shift) <= _FARTHEST).all():
+    steps = shift * (1 << drop.astype(np.int64))
+    far = ~(np.abs(steps) <= _FARTHEST)
+    units = np.rint(np.where(far, 0, steps) * UNIT).astype(np.int32)
+    near, codes = _near(laid, units >> UNIT_BITS)
+    rows, places = np.divmod(near, lanes.places)
+    missing = _per_row(rows, _beyond(codes + units[rows] / UNIT), lanes.rows)
+    made_up = np.rint(missing * (UNIT / lanes.places)).astype(np.int32)
+    units += made_up
+    beyond = _beyond(codes + ((units[rows] + dither(lanes.places)[places]) >> UNIT_BITS))
+    rest = units & (UNIT - 1)
+    # What cutting costs a row, and the error of its sum; at the full level what the dither costs too.
+    cost = _per_row(rows, np.square(beyond), lanes.rows)
+    cost += np.square(_per_row(rows, beyond, lanes.rows) - made_up * (lanes.places / UNIT))
+    cost += np.where(drop == 0, rest * (UNIT - rest) / UNIT**2, 0) * lanes.places
+    allowed = _NOISE + np.where(drop == 0, 0, _SHARE / 12 * 4.0**drop)
+    apart = far | (np.abs(made_up) > UNIT) | (cost > allowed * lanes.places)
+    slanted = slant(laid, np.flatnonzero(apart), drop, shift)
+    if slanted is None:
         return None
-    # NaN where the shift is not whole, as it is where it stands for a zero point.
-    whole = np.where(np.abs(shift - np.rint(shift)) <= _TRIFLE, np.rint(shift), np.nan)
-    slope = np.full(len(unsigned), UNIT, np.int16)
-    intercept = (np.nan_to_num(whole) * UNIT).astype(np.int16)
-    dither = _dither(unsigned.shape[1])
-    cut_at: list[NDArray[np.intp]] = []
-    cut_codes: list[NDArray[np.uint8]] = []
-    upper: list[NDArray[np.bool_]] = []
-    for rows in chunks(unsigned.shape):
-        values = np.empty(unsigned[rows].shape, np.int8)
-        cut, stretched = _subtract(unsigned[rows], whole[rows], values)
-        if cut.size:
-            cut_codes.append(unsigned[rows].reshape(-1)[cut])
-            cut_at.append(cut + rows.start * unsigned.shape[1])
-        if stretched.size:
-            own = stretched + rows.start
-            codes = unsigned[own]
-            found = _lines(codes, _FULL, shift[own])
-            if found is None:
-                return None
-            slope[own], intercept[own] = np.minimum(found[0], UNIT - 1), found[1]
-            intercept[own] = np.rint(slope[own] * shift[own])
-            sums = _sums(codes, slope[own], intercept[own], _FULL, dither)
-            upper.append(_upper_bits(sums, slope[own, None]))
-            values[stretched] = sums >> UNIT_BITS
-        out.write(rows, values)
-    return _scale(affine, slope), Regrid(
-        _FULL,
-        slope,
-        intercept,
-        np.packbits(np.concatenate(upper)) if upper else _NO_BYTES,
-        np.concatenate(cut_at).astype(np.int32) if cut_at else _NO_PLACES,
-        np.concatenate(cut_codes) if cut_codes else _NO_BYTES,
+    units[apart] = 0
+    cut = np.flatnonzero((beyond != 0) & ~apart[rows])
+    return Regrid(
+        lead=((units >> UNIT_BITS) + _HALF).astype(np.uint8),
+        rest=(units & (UNIT - 1)).astype(np.uint8),
+        cut_at=near[cut].astype(np.int32),
+        cut_codes=codes[cut].astype(np.uint8),
+        slanted=slanted,
     )
 
 
-def codes_of(values: Rows, how: Regrid, out: NDArray[np.uint8]) -> None:
-    """The codes that values came from.
-
-    Args:
-        values: As ``regrid`` gave them.
-        how: As it gave it too.
-        out: uint8 [rows, columns]; gets ``codes + 2**(level-1)``.
-    """
-    back = _codes_of_full if how.level == _FULL else _codes_of_part
-    back(values, how, out)
-    out.reshape(-1)[how.cut_at] = how.cut_codes
+def scale_of(how: Regrid, levels: NDArray[np.uint8], affine: Affine) -> NDArray[np.float32]:
+    """float32 [rows], of the values."""
+    slope = (UNIT << (_FULL - levels).astype(np.int32)).astype(np.float32)
+    slope[how.slanted.rows] = how.slanted.slope
+    return affine.scale * (np.float32(UNIT) / slope)
 
 
-def _codes_of_part(values: Rows, how: Regrid, out: NDArray[np.uint8]) -> None:
-    """As ``codes_of``, at a part-bit level."""
-    dither = _dither(out.shape[1])
-    factor, term, sure = _multiples(how)
-    for rows in chunks(out.shape):
-        some = values.read(rows)
-        multiples = some.astype(np.int16).view(np.uint16)
-        multiples *= factor[rows, None]
-        multiples += term[rows, None]
-        np.right_shift(multiples, 16 - how.level, out=multiples)
-        out[rows] = multiples
-        close = np.flatnonzero(~sure[rows])
-        own = close + rows.start
-        out[own] = _quotients(some[close], how.slope[own], how.intercept[own], how.level, dither)
-
-
-def _multiples(how: Regrid) -> tuple[NDArray[np.uint16], NDArray[np.uint16], NDArray[np.bool_]]:
-    """What leads from values to codes without division: ``(values * factor + term) >> (16 - level)``.
-
-    In 16 bits that wrap around: only the sum has to be within them. ``128 * value`` is the sum of its code,
-    but for less than 128 either way: the dither and what was rounded off. The codes are right where this, and
-    what the factor is off by, stay within half a code.
+def _near(laid: Laid, whole: NDArray[np.int32]) -> tuple[NDArray[np.intp], NDArray[np.int32]]:
+    """Codes that a row's whole shift, and one step more for each of make-up and dither, may take too far.
 
     Returns:
-        The factor and the term of each row, and in which rows that is so.
+        Where they are in the tensor, ascending, and what they are.
     """
-    one = float(1 << (16 - how.level))
-    middle = ((1 << how.level) - 1) / 2
-    slope = how.slope.astype(np.float64)
-    factor = np.rint(UNIT * one / slope)
-    codes_per_unit = factor / (UNIT * one)
-    stretch = slope * codes_per_unit - 1
-    first = how.intercept - slope * (1 << (how.level - 1))
-    term = np.rint(one * (0.5 - first * codes_per_unit - middle * stretch))
-    error = middle * np.abs(stretch) + (UNIT - 1) * codes_per_unit + 0.5 / one
-    return factor.astype(np.uint16), term.astype(np.int64).astype(np.uint16), error < _HALF_CODE
-
-
-def _codes_of_full(values: Rows, how: Regrid, out: NDArray[np.uint8]) -> None:
-    """As ``codes_of``, at the full level, but for those that were cut."""
-    dither = _dither(out.shape[1])
-    bits = np.unpackbits(how.upper)
-    read = 0
-    for rows in chunks(out.shape):
-        some = values.read(rows)
-        zero = ((how.intercept[rows] >> UNIT_BITS) - UNIT).astype(np.uint8)
-        np.subtract(some.view(np.uint8), zero[:, None], out=out[rows])
-        stretched = np.flatnonzero(how.slope[rows] < UNIT)
-        if stretched.size:
-            own = stretched + rows.start
-            slope, intercept = how.slope[own], how.intercept[own]
-            codes = _quotients(some[stretched], slope, intercept, how.level, dither).astype(np.int16)
-            lower, count = _lower(
-                _sums(codes, slope, intercept, how.level, dither), slope[:, None], bits[read:]
-            )
-            codes.reshape(-1)[lower] -= 1
-            read += count
-            out[own] = codes
+    lanes, below = laid.lanes, whole < 0
+    bounds = lanes.per_row(np.where(below, -whole, _GREATEST - _NEAR - whole).astype(np.uint8))
+    flips, flipped = lanes.per_row(below.astype(np.uint8)), below.any()
+    found, codes = [_NO_PLACES.astype(np.intp)], [_NO_BYTES]
+    for chunk in lanes.chunks():
+        high = laid.memory[chunk.blocks]
+        near = np.greater(lanes.folded(high), bounds[chunk.blocks]).view(np.uint8)
+        if flipped:
+            np.bitwise_xor(near, flips[chunk.blocks], out=near)
+        at = _where(near.reshape(-1))
+        found.append(lanes.places_of(at) + chunk.rows.start * lanes.places)
+        codes.append(high.reshape(-1)[at])
+    every, values = np.concatenate(found), np.concatenate(codes)
+    order = np.argsort(every)
+    return every[order], values[order].astype(np.int32)
 
 
 def _shift(affine: Affine) -> NDArray[np.float64]:
@@ -229,128 +226,21 @@ def _shift(affine: Affine) -> NDArray[np.float64]:
     return shift
 
 
-def _scale(affine: Affine, slope: NDArray[np.int16]) -> NDArray[np.float32]:
-    """Of the values."""
-    return affine.scale * (np.float32(UNIT) / slope.astype(np.float32))
+def _where(few: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Where it is not 0, which is seldom: eight are looked at in one."""
+    if few.size % _EIGHT:
+        return np.flatnonzero(few)
+    eights = np.flatnonzero(few.view(np.uint64) != 0)
+    which, inside = np.nonzero(few.reshape(-1, _EIGHT)[eights])
+    return eights[which] * _EIGHT + inside
 
 
-def _lines(
-    unsigned: NDArray[np.uint8], level: int, shift: NDArray[np.float64]
-) -> tuple[NDArray[np.int16], NDArray[np.int16]] | None:
-    """Slope and intercept of each row; None where a slope would be below one half."""
-    half = 1 << (level - 1)
-    if not np.isfinite(shift).all():
-        return None
-    top = unsigned.max(axis=1).astype(np.float64) - half + shift
-    bottom = unsigned.min(axis=1).astype(np.float64) - half + shift
-    reach = _REACH_ROUNDED if unsigned.shape[1] < _FEWEST else _REACH
-    most = np.minimum(reach / np.maximum(top, 1.0), _REACH_BELOW / np.maximum(-bottom, 1.0))
-    slope: NDArray[np.float64] = np.minimum(np.floor(most + _TRIFLE), 1 << (_SUM_BITS - level))
-    if float(slope.min()) < UNIT // 2:
-        return None
-    return slope.astype(np.int16), np.rint(slope * shift).astype(np.int16)
+def _beyond(values: NDArray[Any]) -> NDArray[Any]:
+    """How far values, 128 added, are beyond int8: above 0 for those that are too great."""
+    beyond: NDArray[Any] = values - np.clip(values, 0, _GREATEST)
+    return beyond
 
 
-def _subtract(
-    unsigned: NDArray[np.uint8], whole: NDArray[np.float64], out: NDArray[np.int8]
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Values of codes with a whole shift.
-
-    Returns:
-        Where values were cut, as flat indices; and rows in which that will not do, which have none of these.
-    """
-    columns = unsigned.shape[1]
-    shift = np.nan_to_num(whole)
-    hopeless = np.isnan(whole) | (np.abs(shift) > UNIT)
-    far = np.flatnonzero((2 * np.square(shift) > _NOISE * columns) & ~hopeless)
-    if far.size:
-        # Here a single weight may cost too much, its square twice: no need to look for those beside it.
-        some, by = unsigned[far], shift[far]
-        farthest = np.where(by > 0, some.max(axis=1) + by - (2 * UNIT - 1), -by - some.min(axis=1))
-        hopeless[far] = (2 * np.square(farthest) > _NOISE * columns) & (farthest > 0)
-    # In bytes that wrap around, an addition has gone too far where its sum is on the wrong side.
-    sums = unsigned + shift.astype(np.int16).astype(np.uint8)[:, None]
-    beyond = sums < unsigned
-    beyond ^= (shift < 0)[:, None]
-    beyond[hopeless] = False
-    np.bitwise_xor(sums, UNIT, out=out.view(np.uint8))
-    cut = np.flatnonzero(beyond)
-    rows = cut // columns
-    up = shift[rows] > 0
-    out.reshape(-1)[cut] = np.where(up, _GREATEST, -_GREATEST - 1)
-    wrapped = sums.reshape(-1)[cut].astype(np.float64)
-    excess = np.where(up, wrapped + 1, 256 - wrapped)
-    count = len(unsigned)
-    cost = np.bincount(rows, weights=excess * excess, minlength=count)
-    cost += np.square(np.bincount(rows, weights=excess, minlength=count))  # of the row's sum
-    stretched = hopeless | (cost > _NOISE * columns)
-    return cut[~stretched[rows]], np.flatnonzero(stretched)
-
-
-def _sums(
-    unsigned: NDArray[np.uint8] | NDArray[np.int16],
-    slope: NDArray[np.int16],
-    intercept: NDArray[np.int16],
-    level: int,
-    dither: NDArray[np.int16],
-) -> NDArray[np.int16]:
-    """``codes * slope + intercept + dither``: int16 [rows, columns]."""
-    sums = unsigned.astype(np.int16)
-    sums *= slope[:, None]
-    # For codes as they are stored the intercept may wrap in 16 bits; the sum wraps back.
-    sums += (intercept - (slope.astype(np.int32) << (level - 1))).astype(np.int16)[:, None]
-    sums += dither
-    return sums
-
-
-def _quotients(
-    values: NDArray[np.int8],
-    slope: NDArray[np.int16],
-    intercept: NDArray[np.int16],
-    level: int,
-    dither: NDArray[np.int16],
-) -> NDArray[np.float32]:
-    """The greatest code of each value, as it is stored, and a part of one: float32 [rows, columns]."""
-    steps = slope.astype(np.float32)
-    exact = intercept.astype(np.float32) - steps * np.float32(1 << (level - 1))
-    quotients = values.astype(np.float32)
-    quotients -= dither.astype(np.float32) / np.float32(UNIT)
-    quotients *= (np.float32(UNIT) / steps)[:, None]
-    # A half keeps the division away from whole numbers.
-    quotients += ((np.float32(UNIT) - np.float32(0.5) - exact) / steps)[:, None]
-    return quotients
-
-
-def _upper_bits(sums: NDArray[np.int16], slope: NDArray[np.int16]) -> NDArray[np.bool_]:
-    """For each value that may stand for two codes, in order, whether it is the upper.
-
-    Within a value the upper code's sum is at least ``slope`` above its begin, and the lower one's less than
-    ``slope`` below its end: counted from ``slope`` on, around the end, the upper ones come first.
-    """
-    parts = sums - slope
-    parts &= UNIT - 1
-    gap = UNIT - slope
-    doubtful = np.flatnonzero(parts < 2 * gap)
-    bits: NDArray[np.bool_] = parts.reshape(-1)[doubtful] < gap[doubtful // sums.shape[1], 0]
-    return bits
-
-
-def _lower(
-    sums: NDArray[np.int16], slope: NDArray[np.int16], bits: NDArray[np.uint8]
-) -> tuple[NDArray[np.intp], int]:
-    """Where the lower of two codes was meant, and of how many codes there was a doubt; sums of the upper."""
-    sums &= UNIT - 1
-    doubtful = np.flatnonzero(sums >= slope)
-    return doubtful[bits[: doubtful.size] == 0], doubtful.size
-
-
-@lru_cache(_KEPT)
-def _dither(columns: int) -> NDArray[np.int16]:
-    """int16 [columns] in [0, 128), read-only; where columns are too few, what rounds to nearest."""
-    if columns < _FEWEST:
-        dither = np.full(columns, _HALF, np.int16)
-    else:
-        steps = np.mod(np.arange(1, columns + 1, dtype=np.float64) * _GOLDEN, 1)
-        dither = (steps * UNIT).astype(np.int16)
-    dither.flags.writeable = False
-    return dither
+def _per_row(rows: NDArray[np.intp], numbers: NDArray[Any], count: int) -> NDArray[np.float64]:
+    """Sums over each row."""
+    return np.bincount(rows, weights=numbers, minlength=count).astype(np.float64)

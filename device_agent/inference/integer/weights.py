@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from device_agent.inference.integer.engines.port import Engine
-from device_agent.inference.integer.layers import Geometry
-from device_agent.inference.integer.regrid import Regrid, codes_of, regrid
-from device_agent.inference.integer.rows import HeldRows, chunks
-from device_agent.residency.codes import ByteCodes
-from device_agent.residency.resident import ResidentPart
+from device_agent.inference.integer.lanes import Laid
+from device_agent.inference.integer.regrid import Gridding, Regrid
+from device_agent.residency.bit_planes import BYTE_BITS, shift_up
+from device_agent.residency.code_steps import lift_codes
+from device_agent.residency.codes import CHUNK, ByteCodes, Shards
 
-_ROW_BYTES = 8  # scale and offset
+_ROW_BYTES: Final = 8  # scale and offset
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +28,8 @@ class KernelWeight:
         packed: The values, as the engine holds them.
         shape: Of the tensor, rows first.
         source: Shape of the input that was expected.
-        regrids: One per part: how its values follow from its codes; None where they are its codes.
+        how: How the values follow from the codes.
+        known: By the levels of the parts, how they follow there, as far as it is remembered.
         starts: The first row of each part.
         levels: The level of each part.
         scale: float32 [rows], of the values.
@@ -40,7 +40,8 @@ class KernelWeight:
     packed: Any
     shape: tuple[int, ...]
     source: tuple[int, ...]
-    regrids: tuple[Regrid | None, ...]
+    how: Regrid
+    known: Mapping[tuple[int, ...], Regrid]
     starts: tuple[int, ...]
     levels: tuple[int, ...]
     scale: NDArray[np.float32]
@@ -57,118 +58,115 @@ class KernelWeight:
         height, width = (*self.shape[2:], 1, 1)[:2]
         return height, width
 
-    def codes(self, at: int, stop: int) -> NDArray[np.uint8]:
-        """The codes of a part, up to a row: uint8 [rows, columns], ``codes + 2**(level-1)``."""
-        start = self.starts[at]
-        unsigned = np.empty((stop - start, int(np.prod(self.shape[1:]))), np.uint8)
-        values = self.engine.rows(self.packed).since(start)
-        how = self.regrids[at]
-        if how is not None:
-            codes_of(values, how, unsigned)
-            return unsigned
-        zero = np.uint8(1 << (self.levels[at] - 1))
-        for rows in chunks(unsigned.shape):
-            np.add(values.read(rows).view(np.uint8), zero, out=unsigned[rows])
+    def laid(self) -> Laid:
+        """Its values where they lie, not to be changed."""
+        return self.engine.laid(self.packed)
+
+    def codes(self, start: int, stop: int) -> NDArray[np.uint8]:
+        """The codes of some rows, moved up to 8 bits: uint8 [rows, places]."""
+        laid = self.laid()
+        gridding = Gridding(self.how, laid)
+        unsigned = np.empty((stop - start, laid.lanes.places), np.uint8)
+        for chunk in laid.lanes.chunks():
+            begin, end = max(start, chunk.rows.start), min(stop, chunk.rows.stop)
+            if begin < end:
+                high = np.empty(laid.lanes.shape_of(chunk), np.uint8)
+                gridding.codes(chunk, high)
+                rows = laid.lanes.read_rows(high, chunk.rows.stop - chunk.rows.start)
+                unsigned[begin - start : end - start] = rows[
+                    begin - chunk.rows.start : end - chunk.rows.start
+                ]
         return unsigned
 
-    def part_bytes(self, at: int, rows: int) -> int:
-        """Memory that some rows of a part take."""
-        how = self.regrids[at]
-        whole = self.engine.packed_bytes(self.packed) * rows // self.rows
-        return whole + _ROW_BYTES * rows + (how.size_bytes if how else 0)
+    def part_bytes(self, rows: int) -> int:
+        """Memory that some of its rows take."""
+        hows = {id(how): how for how in (self.how, *self.known.values())}
+        known_bytes = sum(how.size_bytes for how in hows.values())
+        whole_bytes = self.engine.packed_bytes(self.packed) + known_bytes
+        return whole_bytes * rows // self.rows + _ROW_BYTES * rows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KernelCodes:
-    """A part's codes inside a kernel's weight; implements ``residency.codes.Codes``.
+    """A part's codes inside a kernel's weight; implements ``residency.codes.Movable``.
 
     Attributes:
         weight: Holds them.
         at: Which part of it.
-        level: Bits per code.
         count: How many.
         rows: How many rows they are.
     """
 
     weight: KernelWeight
     at: int
-    level: int
     count: int
     rows: int
 
     @property
+    def level(self) -> int:
+        """Bits per code."""
+        return self.weight.levels[self.at]
+
+    @property
     def size_bytes(self) -> int:
         """Memory that they take."""
-        return self.weight.part_bytes(self.at, self.rows)
+        return self.weight.part_bytes(self.rows)
 
     def unsigned(self) -> NDArray[np.uint8]:
         """See ``Codes``."""
-        return self.weight.codes(self.at, self.weight.starts[self.at] + self.rows).reshape(-1)
+        start = self.weight.starts[self.at]
+        high = self.weight.codes(start, start + self.rows).reshape(-1)
+        return np.right_shift(high, BYTE_BITS - self.level, out=high)
+
+    def moved(self, level: int, shards: Shards) -> MovedCodes:
+        """See ``Movable``."""
+        return MovedCodes(self, level, shards)
 
 
-def _unsigned(part: ResidentPart) -> NDArray[np.uint8]:
-    """The codes of a part, not to be changed."""
-    return part.codes.values if isinstance(part.codes, ByteCodes) else part.codes.unsigned()
+@dataclass(frozen=True, slots=True, eq=False)
+class MovedCodes:
+    """Codes of a kernel's weight that are about to be at another level; implements ``residency.codes.Codes``.
 
+    The weight that is made of them takes their place before they are published.
 
-def kernel_weight(
-    parts: Sequence[ResidentPart],
-    engine: Engine,
-    geometry: Geometry,
-    source: tuple[int, ...],
-    *,
-    exact: bool,
-    before: KernelWeight | None = None,
-) -> KernelWeight | None:
-    """A tensor as an engine wants it.
-
-    Args:
-        parts: All its rows, in order, at any levels.
-        engine: What will run it.
-        geometry: Of its convolution.
-        source: Shape of the input that is expected.
-        exact: Whether the values shall be the codes and the offset stay apart; else it goes into the values.
-        before: The tensor in an earlier state; stays as it is.
-
-    Returns:
-        The weight; None where int8 cannot hold a row with its offset.
+    Attributes:
+        before: Where they come from.
+        level: Where they go.
+        shards: What leads there; none for a step down.
     """
-    shape = parts[0].part.shape
-    columns = int(np.prod(shape[1:]))
-    same = before is not None and before.engine is engine and before.source == source
-    with torch.inference_mode():
-        packed = engine.another(before.packed) if before and same else None
-    held = None if packed is not None else np.empty((shape[0], columns), np.int8)
-    values = engine.rows(packed) if held is None else HeldRows(held)
-    scales: list[NDArray[np.float32]] = []
-    regrids: list[Regrid | None] = []
-    for part in parts:
-        own = values.since(part.part.start)
-        unsigned, level = _unsigned(part).reshape(-1, columns), part.codes.level
-        affine = part.affine(level)
-        if exact:
-            for rows in chunks(unsigned.shape):
-                own.write(rows, np.subtract(unsigned[rows], np.uint8(1 << (level - 1))).view(np.int8))
-            scales.append(affine.scale)
-            regrids.append(None)
-            continue
-        found = regrid(unsigned, level, affine, own)
-        if found is None:
-            return None
-        scales.append(found[0])
-        regrids.append(found[1])
-    if held is not None:
-        axes = (*shape, 1, 1)[: max(len(shape), 4)]
-        with torch.inference_mode():
-            packed = engine.pack(torch.from_numpy(held).view(axes), geometry, source)
-    return KernelWeight(
-        engine=engine,
-        packed=packed,
-        shape=shape,
-        source=source,
-        regrids=tuple(regrids),
-        starts=tuple(part.part.start for part in parts),
-        levels=tuple(part.codes.level for part in parts),
-        scale=np.concatenate(scales),
-        offset=np.concatenate([part.affine(part.codes.level).offset for part in parts]) if exact else None,
-    )
+
+    before: KernelCodes
+    level: int
+    shards: Shards
+
+    @property
+    def count(self) -> int:
+        """Codes in all."""
+        return self.before.count
+
+    @property
+    def size_bytes(self) -> int:
+        """Memory that they take: none beside the weight's."""
+        return self.before.size_bytes
+
+    def unsigned(self) -> NDArray[np.uint8]:
+        """See ``Codes``."""
+        codes, before = self.before.unsigned(), self.before.level
+        if not self.shards:
+            return np.right_shift(codes, before - self.level, out=codes)
+        lifted, _ = lift_codes(ByteCodes(before, codes), self.shards, unpacked=True)
+        return lifted.unsigned()
+
+    def add_low(self, start: int, out: NDArray[np.uint8]) -> None:
+        """The bits that the shards add to codes of 8 bits, from a code on, as many as ``out`` takes."""
+        drop = BYTE_BITS - self.level
+        for at in range(0, out.size, CHUNK):
+            some = out[at : at + CHUNK]
+            for index, (step, values) in enumerate(self.shards):
+                if index:
+                    shift_up(some, step.bits)
+                    np.bitwise_or(some, values.read(start + at, some.size), out=some)
+                else:
+                    some[:] = values.read(start + at, some.size)
+            if drop:
+                shift_up(some, drop)

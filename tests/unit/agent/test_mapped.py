@@ -23,13 +23,12 @@ def blobs(tmp_path: Path) -> BlobFolder:
 
 
 def descriptors_of(path: Path) -> list[int]:
-    """This process's descriptors of a file: of that one alone, as others come and go with the test run's threads."""
+    """This process's descriptors of a file; others come and go with the threads of the test run."""
     found = []
-    for name in os.listdir("/proc/self/fd"):
-        # The listing's own descriptor is gone by now, and another may be.
-        with contextlib.suppress(FileNotFoundError):
-            if os.readlink(f"/proc/self/fd/{name}") == str(path):
-                found.append(int(name))
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it is gone by now
+            if descriptor.readlink() == path:
+                found.append(int(descriptor.name))
     return found
 
 

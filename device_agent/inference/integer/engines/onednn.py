@@ -8,10 +8,10 @@ from typing import Any, Final
 import torch
 
 from common.graph.ranges import LEAST_CODE
-from device_agent.inference.integer.engines.onednn_order import OrderedRows, Orders
+from device_agent.inference.integer.engines.onednn_order import Orders, laid_in
 from device_agent.inference.integer.engines.port import Calculation, EightBit
+from device_agent.inference.integer.lanes import Laid
 from device_agent.inference.integer.layers import Geometry
-from device_agent.inference.integer.rows import HeldRows, Rows
 
 _NAME: Final = "onednn"
 
@@ -71,16 +71,18 @@ class OneDnn:
             values, torch.ones(len(values)), 1.0, 0, *_axes(geometry), geometry.groups, list(source)
         )
 
-    def another(self, weight: Any) -> torch.Tensor | None:
+    def another(self, weight: Any) -> tuple[torch.Tensor, Laid] | None:
         """See the port. An order is proven on a clone, so a clone has it."""
-        return None if self._orders.of(weight) is None else weight.clone()
+        lanes = self._orders.of(weight)
+        if lanes is None:
+            return None
+        clone = weight.clone()
+        return clone, laid_in(clone, lanes)
 
-    def rows(self, weight: Any) -> Rows:
+    def laid(self, weight: Any) -> Laid:
         """See the port."""
-        order = self._orders.of(weight)
-        if order is None:
-            return HeldRows(self.unpack(weight).flatten(1).numpy())
-        return OrderedRows(weight, order)
+        lanes = self._orders.of(weight)
+        return Laid.plain(self.unpack(weight).numpy()) if lanes is None else laid_in(weight, lanes)
 
     def unpack(self, weight: Any) -> torch.Tensor:
         """See the port."""

@@ -29,8 +29,8 @@ from device_agent.inference.integer.engines.port import (
     quantized,
     unmarked,
 )
+from device_agent.inference.integer.lanes import Laid
 from device_agent.inference.integer.layers import Geometry
-from device_agent.inference.integer.rows import HeldRows, Rows
 
 Library: TypeAlias = Literal["qnnpack", "fbgemm"]
 
@@ -138,9 +138,9 @@ class Packed:
         """See the port: only the library knows its order."""
         return
 
-    def rows(self, weight: PackedWeight) -> Rows:
+    def laid(self, weight: PackedWeight) -> Laid:
         """See the port."""
-        return HeldRows(self.unpack(weight).flatten(1).numpy())
+        return Laid.plain(self.unpack(weight).numpy())
 
     @property
     def bytes_per_weight(self) -> int:

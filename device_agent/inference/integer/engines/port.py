@@ -9,8 +9,8 @@ from typing import Any, Final, Protocol
 import torch
 
 from common.graph.ranges import LEAST_CODE, Grid
+from device_agent.inference.integer.lanes import Laid
 from device_agent.inference.integer.layers import Geometry
-from device_agent.inference.integer.rows import Rows
 
 GREATEST: Final = 255  # of the codes of activations
 
@@ -120,14 +120,14 @@ class Engine(Protocol):
             source: Shape of the input that is expected; others run too.
         """
 
-    def another(self, weight: Any) -> Any | None:
-        """A packed weight of the same shape, geometry and source, whose rows are still to be written.
+    def another(self, weight: Any) -> tuple[Any, Laid] | None:
+        """A copy of a packed weight, and where its values are, to be written while nobody uses it.
 
         None where the engine's order is not known: then values have to be packed.
         """
 
-    def rows(self, weight: Any) -> Rows:
-        """The values of a packed weight; to be written only where it is another that nobody uses yet."""
+    def laid(self, weight: Any) -> Laid:
+        """The values of a packed weight, not to be changed."""
 
     def unpack(self, weight: Any) -> torch.Tensor:
         """The values again: int8, contiguous, not to be changed."""

@@ -42,7 +42,7 @@ def test_more_room_never_takes_less(version: Version) -> None:
 
 
 def test_what_is_packed_at_a_higher_level_needs_less_beside_it(version: Version) -> None:
-    assert taken(version, 64 * 24, level=8) > taken(version, 64 * 24, level=4)
+    assert taken(version, 64 * 40, level=8) > taken(version, 64 * 40, level=4)
 
 
 def test_an_engine_that_keeps_two_copies_needs_room_for_both(version: Version) -> None:

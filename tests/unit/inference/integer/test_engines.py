@@ -276,7 +276,8 @@ def test_a_weight_is_packed_anew_only_where_padding_has_a_zero_point(
     columns, rows, window, geometry = shape
     values = values_of((rows, columns // geometry.groups, window, window), "any")
     what = calculation(engine, values, geometry, output=Grid(0.1, 0))
-    source = EightBit(codes_of(columns, "any").contiguous(memory_format=torch.channels_last), 0.02, zero)
+    codes = codes_of(columns, "any", batch=1)  # what the weight was packed for; others may need another order
+    source = EightBit(codes.contiguous(memory_format=torch.channels_last), 0.02, zero)
     engine.run(source, what, None)
     libc = ctypes.CDLL(None)  # what oneDNN prints waits in C's own buffer
     with torch.backends.mkldnn.verbose(torch.backends.mkldnn.VERBOSE_ON):  # type: ignore[no-untyped-call]

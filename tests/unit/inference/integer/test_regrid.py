@@ -11,16 +11,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from common.rows import Affine
-from device_agent.inference.integer import regrid as module
-from device_agent.inference.integer.regrid import Regrid, regrid
-from device_agent.inference.integer.rows import HeldRows
+from device_agent.inference.integer.lanes import Laid, Lanes
+from device_agent.inference.integer.regrid import Gridding, Regrid, fit, scale_of
 
 LEVELS = range(2, 9)
 # A value is off by its rounding and the dither, a step of its own grid at most, and by what rounding the
 # row's intercept makes, half of 1/128 of a step.
 STEPS = 1 + 1 / 128
-CUT = 0.2501  # mean square error in steps, of rows of which some weights are cut
 FEWEST = 16  # columns that are dithered
+SIDE_BY_SIDE = 48  # rows, as kernels hold them
 
 
 @dataclass(frozen=True)
@@ -35,10 +34,44 @@ class Rows:
         codes = self.unsigned.astype(np.float64) - (1 << (self.level - 1))
         return codes * self.affine.scale[:, None].astype(np.float64) + self.affine.offset[:, None]
 
-    def regrid(self) -> tuple[NDArray[np.int8], NDArray[np.float32], Regrid] | None:
-        values = np.empty(self.unsigned.shape, np.int8)
-        found = regrid(self.unsigned, self.level, self.affine, HeldRows(values))
-        return found and (values, *found)
+    def regrid(self, *, side_by_side: bool = False) -> Regridded | None:
+        """None where int8 cannot hold them."""
+        count, columns = self.unsigned.shape
+        lanes = Lanes.plain(count, columns)
+        if side_by_side:
+            lanes = Lanes(count, columns, 1, SIDE_BY_SIDE, 1 if columns % 4 else 4)
+        laid = Laid(lanes, np.empty(lanes.shape, np.uint8))
+        lanes.write_rows(self.unsigned << np.uint8(8 - self.level), laid.memory)
+        levels = np.full(count, self.level, np.uint8)
+        how = fit(laid, levels, self.affine, exact=False)
+        if how is None:
+            return None
+        gridding = Gridding(how, laid)
+        for chunk in lanes.chunks():
+            gridding.values(chunk)
+        return Regridded(laid, self.level, how, scale_of(how, levels, self.affine))
+
+
+@dataclass(frozen=True)
+class Regridded:
+    """What became of rows."""
+
+    laid: Laid
+    level: int
+    how: Regrid
+    scale: NDArray[np.float32]
+
+    @property
+    def values(self) -> NDArray[np.int8]:
+        return self.laid.lanes.read_rows(self.laid.memory, self.laid.lanes.rows).view(np.int8)
+
+    def codes(self) -> NDArray[np.uint8]:
+        """The codes again."""
+        gridding, lanes = Gridding(self.how, self.laid), self.laid.lanes
+        out = np.empty_like(self.laid.memory)
+        for chunk in reversed(list(lanes.chunks())):
+            gridding.codes(chunk, out[chunk.blocks])
+        return lanes.read_rows(out, lanes.rows) >> np.uint8(8 - self.level)
 
 
 def rows(
@@ -62,12 +95,6 @@ def rows(
     return Rows(level, unsigned, Affine(scale, (scale * shift).astype(np.float32)))
 
 
-def codes_of(values: NDArray[np.int8], how: Regrid) -> NDArray[np.uint8]:
-    unsigned = np.empty(values.shape, np.uint8)
-    module.codes_of(HeldRows(values), how, unsigned)
-    return unsigned
-
-
 @st.composite
 def any_rows(draw: st.DrawFn) -> Rows:
     """Any level, any shift up to the most that a zero point or a part-bit level has, and beyond."""
@@ -84,44 +111,58 @@ def any_rows(draw: st.DrawFn) -> Rows:
 
 
 @settings(max_examples=400, deadline=None)
-@given(any_rows())
-def test_values_lead_back_to_their_codes(case: Rows) -> None:
-    found = case.regrid()
+@given(any_rows(), st.sampled_from(["plain", "side by side"]))
+def test_values_lead_back_to_their_codes(case: Rows, order: str) -> None:
+    found = case.regrid(side_by_side=order != "plain")
     if found is None:  # allowed where int8 cannot hold the row; see below for where it must
         codes = case.unsigned.astype(np.float64) - (1 << (case.level - 1))
         reach = np.abs(codes + (case.affine.offset / case.affine.scale)[:, None]).max()
         assert reach > 126  # of 127
         return
-    values, _, how = found
-    np.testing.assert_array_equal(codes_of(values, how), case.unsigned)
+    np.testing.assert_array_equal(found.codes(), case.unsigned)
 
 
-@pytest.mark.parametrize("level", range(2, 7))  # at seven bits none is stretched that far
+@settings(max_examples=100, deadline=None)
+@given(any_rows())
+def test_where_values_lie_makes_no_difference(case: Rows) -> None:
+    one, other = case.regrid(), case.regrid(side_by_side=True)
+    assert (one is None) == (other is None)
+    if one is None or other is None:
+        return
+    np.testing.assert_array_equal(one.values, other.values)
+    np.testing.assert_array_equal(one.scale, other.scale)
+    assert not other.laid.memory.reshape(-1, other.laid.lanes.block, other.laid.lanes.lane)[
+        :, len(one.scale) :
+    ].any()
+
+
+@pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("kind", ["any", "ends"])
 def test_codes_come_back_from_rows_of_every_slope_side_by_side(level: int, kind: str) -> None:
-    """Some lead back by a multiple, others, stretched least, only by a division; in chunks of both."""
+    """Some lead back by a subtraction, others, slanted, by a division; in chunks of both."""
     half = 1 << (level - 1)
-    shift = np.linspace(-0.9, 0.9, 700) * (120 - half)
-    case = rows(level, (700, 600), np.random.default_rng(5).permutation(shift), seed=6, kind=kind)
-    found = case.regrid()
+    shift = np.linspace(-0.6, 0.6, 1400) * half
+    case = rows(level, (1400, 600), np.random.default_rng(5).permutation(shift), seed=6, kind=kind)
+    found = case.regrid(side_by_side=True)
     assert found is not None
-    slope = found[2].slope
-    assert slope.min() < 258 < slope.max()
-    np.testing.assert_array_equal(codes_of(found[0], found[2]), case.unsigned)
+    slanted = found.how.slanted
+    assert 0 < slanted.rows.size < 1400
+    assert slanted.slope.min() < 0.8 * slanted.slope.max()
+    np.testing.assert_array_equal(found.codes(), case.unsigned)
 
 
 @settings(max_examples=400, deadline=None)
 @given(any_rows())
 def test_values_are_within_a_step_of_the_weights(case: Rows) -> None:
-    """But for weights of the full level that are cut, which cost a row no more than rounding would."""
+    """But for weights that are cut, which cost a row no more than rounding would."""
     found = case.regrid()
     if found is None:
         return
-    values, scale, _ = found
-    error = np.abs(values * scale[:, None].astype(np.float64) - case.weights()) / scale[:, None]
+    scale = found.scale[:, None]
+    error = np.abs(found.values * scale.astype(np.float64) - case.weights()) / scale
     near = (error <= STEPS).all(axis=1)
-    assert (near | ((error**2).mean(axis=1) <= CUT)).all()
-    assert near.all() or case.level == 8
+    rounded = 4.0 ** (8 - case.level) / 12 if case.level < 8 else 0
+    assert (near | ((error**2).mean(axis=1) <= 0.5 + 0.05 * rounded)).all()
 
 
 @pytest.mark.parametrize("zero", [-128, -127, -126, -1, 0, 1, 127])
@@ -135,7 +176,7 @@ def test_every_zero_point_of_the_full_level_fits(zero: int, columns: int) -> Non
     case = rows(8, (300, columns), np.full(300, -float(zero)), seed=1)
     found = case.regrid()
     assert found is not None
-    np.testing.assert_array_equal(codes_of(found[0], found[2]), case.unsigned)
+    np.testing.assert_array_equal(found.codes(), case.unsigned)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -144,7 +185,7 @@ def test_rows_of_all_codes_use_three_quarters_of_int8(level: int, columns: int) 
     case = rows(level, (8, columns), np.full(8, 0.5), seed=2, kind="ends")
     found = case.regrid()
     assert found is not None
-    assert int(np.abs(found[0].astype(int)).max()) >= 96
+    assert int(np.abs(found.values.astype(int)).max()) >= 96
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -156,8 +197,8 @@ def test_rows_of_zeros_stay_zeros(level: int) -> None:
         case = Rows(level, unsigned, Affine(ones, np.zeros(3, np.float32)))
         found = case.regrid()
         assert found is not None
-        assert not found[0].any()
-        np.testing.assert_array_equal(codes_of(found[0], found[2]), unsigned)
+        assert not found.values.any()
+        np.testing.assert_array_equal(found.codes(), unsigned)
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -169,8 +210,8 @@ def test_sums_of_rows_are_kept(level: int, kind: str) -> None:
     case = rows(level, (64, columns), shift, seed=4, kind=kind)
     found = case.regrid()
     assert found is not None
-    values, scale, _ = found
-    error = np.abs((values * scale[:, None].astype(np.float64) - case.weights()).sum(1))
+    scale = found.scale
+    error = np.abs((found.values * scale[:, None].astype(np.float64) - case.weights()).sum(1))
     assert (error <= scale * (4 * np.sqrt(columns / 12) + columns / 64)).all()
 
 
@@ -192,7 +233,7 @@ def test_offsets_far_beyond_the_codes_are_left_to_floats(level: int, scale: floa
     affine = Affine(np.array([1.0, scale], np.float32), np.array([0.0, offset], np.float32))
     found = Rows(level, case.unsigned, affine).regrid()
     if np.isinf(scale):  # its shift is zero: whatever it stands for, its codes come back
-        assert found is None or (codes_of(found[0], found[2]) == case.unsigned).all()
+        assert found is None or (found.codes() == case.unsigned).all()
         return
     assert found is None
 
@@ -205,14 +246,14 @@ def test_many_rows_come_back_in_chunks_of_any_size() -> None:
     case = rows(8, (700, 1000), shift, seed=6)
     found = case.regrid()
     assert found is not None
-    values, _, how = found
-    np.testing.assert_array_equal(codes_of(values, how), case.unsigned)
-    doubtful = int((how.slope < 128).sum()) * 1000
-    assert how.size_bytes <= 4 * 700 + doubtful // 8 + 1
+    np.testing.assert_array_equal(found.codes(), case.unsigned)
+    slanted = found.how.slanted.rows.size
+    assert 0 < slanted <= 11
+    assert found.how.size_bytes <= 2 * 700 + slanted * (17 + 1000 // 8) + 5 * found.how.cut_at.size
 
 
 def test_a_single_huge_row_comes_back() -> None:
     case = rows(8, (1, 200_000), np.array([-77.0]), seed=7)
     found = case.regrid()
     assert found is not None
-    np.testing.assert_array_equal(codes_of(found[0], found[2]), case.unsigned)
+    np.testing.assert_array_equal(found.codes(), case.unsigned)
