@@ -8,7 +8,7 @@ from common.manifest import Manifest, TensorPart
 from device_agent.residency.bit_planes import planes_size_bytes
 
 _ROW_BYTES = 20  # scale and offset of each row, or scale, slope, intercept and where it reaches too far
-_SLACK = 32  # one part in so many, for what leads back to codes, at each level that was seen
+_SLACK = 16  # one part in so many, for what leads back to codes at every level that was seen
 
 
 def affordable(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -21,8 +21,7 @@ from device_agent.residency.codes import ByteCodes
 from device_agent.residency.resident import ResidentPart
 
 _ALL: Final = 0xFF
-_WORTH: Final = 32  # how values follow is remembered where it takes at most so small a part of the weight
-_KEPT: Final = 4  # levels at which it is remembered how values follow from codes
+_SHARE: Final = 16  # how values follow is remembered as far as it takes one part in so many of the weight
 
 _Moved: TypeAlias = tuple[ResidentPart, MovedCodes]
 
@@ -60,8 +59,6 @@ def kernel_weight(
     how = _laid_out(codes, laid, known.get(levels) or partial(fit, laid, by_row, affine, exact=exact))
     if how is None:
         return None
-    if not exact and how.size_bytes <= laid.lanes.size_bytes // _WORTH:
-        known[levels] = how
     if packed is None:
         axes = (*shape, 1, 1)[: max(len(shape), 4)]
         with torch.inference_mode():
@@ -72,7 +69,7 @@ def kernel_weight(
         shape=shape,
         source=source,
         how=how,
-        known=dict(list(known.items())[-_KEPT:]),
+        known={} if exact else _remembered({**known, levels: how}, laid.lanes.size_bytes // _SHARE),
         starts=tuple(part.part.start for part in parts),
         levels=levels,
         scale=scale_of(how, by_row, affine),
@@ -80,9 +77,19 @@ def kernel_weight(
     )
 
 
-def _known(before: KernelWeight | None, *, exact: bool) -> dict[tuple[int, ...], Regrid]:
+def _known(before: KernelWeight | None, *, exact: bool) -> Mapping[tuple[int, ...], Regrid]:
     """How values follow from codes at levels where the tensor has been: there its codes are the same."""
-    return dict(before.known) if before and not exact and before.offset is None else {}
+    return before.known if before and not exact and before.offset is None else {}
+
+
+def _remembered(known: Mapping[tuple[int, ...], Regrid], most_bytes: int) -> Mapping[tuple[int, ...], Regrid]:
+    """As many as fit, the last ones first."""
+    kept: dict[tuple[int, ...], Regrid] = {}
+    for levels, how in reversed(list(known.items())):
+        most_bytes -= how.size_bytes
+        if most_bytes >= 0:
+            kept[levels] = how
+    return dict(reversed(list(kept.items())))
 
 
 def _laid_out(

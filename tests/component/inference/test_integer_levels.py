@@ -109,20 +109,16 @@ def test_answers_are_those_of_a_version_that_was_loaded_at_its_level(engine_name
         assert np.linalg.norm(moved - wanted) < TOLERANCE * np.linalg.norm(wanted), level
 
 
-def test_how_values_follow_is_remembered_for_a_few_levels_and_only_where_it_is_small() -> None:
-    """And what is remembered counts as memory."""
+def test_how_values_follow_is_remembered_where_it_is_small_and_counts_as_memory() -> None:
     engine, net = engine_named("onednn"), wide_case()
     pager = net.pager(net.uniform(4), engine)
     for level in (8, 6, 4, 8):
         pager.set_levels(net.uniform(level))
     weights = [bound.weight for bound in pager.snapshot.prepared.values() if isinstance(bound, BoundLayer)]
-    assert any(weight.known for weight in weights)
+    assert any(len(weight.known) > 1 for weight in weights)
     for weight in weights:
-        assert len(weight.known) <= 4
-        assert all(
-            how.size_bytes <= weight.rows * np.prod(weight.shape[1:]) // 32 for how in weight.known.values()
-        )
         remembered_bytes = sum(how.size_bytes for how in weight.known.values())
+        assert remembered_bytes <= engine.laid(weight.packed).lanes.size_bytes // 16
         assert weight.part_bytes(weight.rows) >= engine.packed_bytes(weight.packed) + remembered_bytes
 
 
