@@ -49,10 +49,8 @@ def kernel_weight(
         The weight; None where int8 cannot hold a row with its offset.
     """
     shape = parts[0].part.shape
-    another = _another(before, engine, source)
-    held = np.empty((shape[0], int(np.prod(shape[1:]))), np.int8)
-    packed, laid = another or (None, Laid.plain(held))
-    moved = _moved(parts, before) if before and another else None
+    packed, laid = _another(before, engine, source) or (None, Laid.plain(np.empty(shape, np.int8)))
+    moved = _moved(parts, before) if before and packed is not None else None
     codes = _OfParts(parts, laid.lanes) if before is None or moved is None else _OfWeight(before, laid, moved)
     levels, by_row, affine = tuple(part.codes.level for part in parts), _levels(parts), _affine(parts)
     known = _known(before, exact=exact)
@@ -62,7 +60,7 @@ def kernel_weight(
     if packed is None:
         axes = (*shape, 1, 1)[: max(len(shape), 4)]
         with torch.inference_mode():
-            packed = engine.pack(torch.from_numpy(held).view(axes), geometry, source)
+            packed = engine.pack(torch.from_numpy(laid.memory.view(np.int8)).view(axes), geometry, source)
     return KernelWeight(
         engine=engine,
         packed=packed,
