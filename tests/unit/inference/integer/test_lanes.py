@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -107,26 +104,14 @@ def test_chunks_are_all_rows_in_order(lanes: Lanes) -> None:
     np.testing.assert_array_equal(np.concatenate([*found, np.arange(0)]), np.arange(lanes.rows))
 
 
-def test_a_request_comes_before_the_next_chunk() -> None:
-    """It is answered while the work waits."""
-    REQUESTS.begin()
+def test_requests_come_before_each_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(REQUESTS, "give_way", lambda: asked.append(None))
     left = Lanes.plain(2, 1_000_000).chunks()
     next(left)
-    time.sleep(0.05)  # so much work that it waits for longer than the request takes
-    begun, answered = threading.Event(), threading.Event()
-
-    def answer() -> None:
-        with REQUESTS.answering():
-            begun.set()
-            answered.wait(0.02)
-            answered.set()
-
-    request = threading.Thread(target=answer)
-    request.start()
-    begun.wait()
+    assert not asked, "whoever begins has waited"
     next(left)
-    assert answered.is_set()
-    request.join()
+    assert len(asked) == 1
 
 
 def test_a_plain_array_is_laid_as_it_is() -> None:
