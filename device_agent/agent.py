@@ -160,6 +160,7 @@ class Agent:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._metering.look()
+            await self._gate.settle()
 
     def answers_at(self, inference_url: str) -> None:
         """The endpoint answers from now on."""

@@ -215,6 +215,8 @@ class Updater:
             self._progress.enter(Phase.WAITING)
             return self._backoff.next_seconds()
         except HeldError as error:
+            # Before anybody hears of it: a start that does not know how large chunks are takes one too many.
+            await self._gate.settle()
             self._stand_still(Withheld(error.hold))
             return _HELD_SECONDS
         except CapacityError as error:
