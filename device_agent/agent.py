@@ -171,6 +171,11 @@ class Agent:
         """A request to a model has its answer: memory follows what is asked for."""
         self._demand_watch.answered(model)
 
+    @property
+    def settled(self) -> bool:
+        """Whether every step is taken that can be taken now; the phase tells of no change of levels."""
+        return self._updater.settled
+
     def look_again(self) -> None:
         """Something outside may have changed: try at once what waits for a later try."""
         self._updater.wake()
