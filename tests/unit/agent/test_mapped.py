@@ -23,13 +23,13 @@ def blobs(tmp_path: Path) -> BlobFolder:
 
 
 def descriptors_of(path: Path) -> list[int]:
-    """This process's descriptors of a file: of that one alone, as others come and go with the test run's threads."""
+    """This process's descriptors of a file: of that one alone, as a test run's threads have others."""
     found = []
-    for name in os.listdir("/proc/self/fd"):
+    for entry in Path("/proc/self/fd").iterdir():
         # The listing's own descriptor is gone by now, and another may be.
         with contextlib.suppress(FileNotFoundError):
-            if os.readlink(f"/proc/self/fd/{name}") == str(path):
-                found.append(int(name))
+            if entry.readlink() == path:
+                found.append(int(entry.name))
     return found
 
 
