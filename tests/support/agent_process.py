@@ -87,7 +87,7 @@ class AgentProcess:
         """What the agent says of itself; empty while it says nothing."""
 
         try:
-            async with httpx.AsyncClient(timeout=5) as client:
+            async with httpx.AsyncClient(timeout=60) as client:
                 tree: dict[str, Any] = (await client.get(f"{self.url()}/nestfleet/status")).json()
                 return tree
         except (OSError, httpx.HTTPError, ValueError):
