@@ -160,6 +160,7 @@ class Agent:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self._metering.look()
+            await self._gate.settle()
 
     def answers_at(self, inference_url: str) -> None:
         """The endpoint answers from now on."""
@@ -169,6 +170,11 @@ class Agent:
     def answered(self, model: str) -> None:
         """A request to a model has its answer: memory follows what is asked for."""
         self._demand_watch.answered(model)
+
+    @property
+    def settled(self) -> bool:
+        """Whether every step is taken that can be taken now; the phase tells of no change of levels."""
+        return self._updater.settled
 
     def look_again(self) -> None:
         """Something outside may have changed: try at once what waits for a later try."""

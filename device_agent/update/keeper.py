@@ -57,21 +57,29 @@ class Keeper:
     @property
     def running(self) -> dict[str, Running]:
         """Model to what answers, as the state machine sees it."""
-        return {
-            model: Running(
-                kept.installed,
-                kept.served.manifest,
-                tuple(kept.served.levels),
-                kept.highest_level,
-                kept.memory_bytes,
-            )
-            for model, kept in self._kept.items()
-        }
+        return {model: running for model, (running, _) in self.answering.items()}
 
     @property
     def served(self) -> dict[str, Served]:
         """Model to what answers."""
         return {model: kept.served for model, kept in self._kept.items()}
+
+    @property
+    def answering(self) -> dict[str, tuple[Running, Served]]:
+        """Model to both of these: one cannot be of another version than the other."""
+        return {
+            model: (
+                Running(
+                    kept.installed,
+                    kept.served.manifest,
+                    tuple(kept.served.levels),
+                    kept.highest_level,
+                    kept.memory_bytes,
+                ),
+                kept.served,
+            )
+            for model, kept in self._kept.items()
+        }
 
     def models(self) -> Mapping[str, AnsweringModel]:
         """Name to the model that answers."""

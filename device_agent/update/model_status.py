@@ -11,6 +11,7 @@ from device_agent.residency.policy import lowest_level
 from device_agent.store.records import AgentRecord, Release, Slot
 from device_agent.update.keeper import Keeper
 from device_agent.update.progress import Fault, Progress
+from device_agent.update.served import Served
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class ModelStatus:
 
 def model_statuses(record: AgentRecord, keeper: Keeper, progress: Progress) -> tuple[ModelStatus, ...]:
     """Every model that is wanted, in the server's order, then every other that answers."""
-    served, running = keeper.served, keeper.running
+    answering = keeper.answering
     found = []
     for slot in record.slots:
         status = ModelStatus(
@@ -40,17 +41,17 @@ def model_statuses(record: AgentRecord, keeper: Keeper, progress: Progress) -> t
             downloaded=progress.downloaded.get(slot.model),
             fault=_fault(slot, progress),
         )
-        now, version = running.get(slot.model), served.get(slot.model)
-        if now is not None and version is not None:
-            levels = tuple(version.levels)
+        if slot.model in answering:
+            now, version = answering[slot.model]
+            levels, resident_bytes, loaded_digest = _in_memory(version)
             status = replace(
                 status,
                 proven=now.installed.release,
                 level=lowest_level(version.manifest, levels),
                 blocks=_blocks(version.manifest, levels),
-                resident_bytes=version.resident_bytes,
+                resident_bytes=resident_bytes,
                 memory_share_bytes=now.memory_bytes,
-                loaded_digest=version.loaded_digest,
+                loaded_digest=loaded_digest,
             )
         if status.assigned is not None or status.proven is not None:
             found.append(status)
@@ -83,6 +84,19 @@ def fault_tree(fault: Fault | None) -> dict[str, Any] | None:
     if fault is None:
         return None
     return {"code": fault.code, "detail": fault.detail, **(release_tree(fault.release) or {})}
+
+
+def _in_memory(version: Served) -> tuple[tuple[int, ...], int, str]:
+    """The level of each block, the memory that they take, and what names the codes: all of one moment.
+
+    Blocks change one by one in another thread meanwhile. They are looked at again until none has.
+    """
+    loaded_digest = version.loaded_digest
+    while True:
+        levels, resident_bytes = tuple(version.levels), version.resident_bytes
+        before, loaded_digest = loaded_digest, version.loaded_digest
+        if loaded_digest == before:
+            return levels, resident_bytes, loaded_digest
 
 
 def _blocks(manifest: Manifest, levels: tuple[int, ...]) -> tuple[tuple[int, int], ...]:

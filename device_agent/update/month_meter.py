@@ -52,9 +52,9 @@ class MonthMeter:
             self._traffic = replace(self._traffic, chunk_bytes=count_bytes)
 
     async def look(self) -> None:
-        """The ledger's word counts; a month that has turned is on disk, if the disk takes it."""
+        """The ledger's word counts; what it does not know is on disk, if the disk takes it."""
         await self._ask_ledger()
-        if _months(self._traffic) != _months(self._store.state.record.traffic):
+        if _beside_ledger(self._traffic) != _beside_ledger(self._store.state.record.traffic):
             await self._write()
 
     async def settle(self) -> None:
@@ -86,8 +86,9 @@ class MonthMeter:
             _log.warning("The month's count is not on disk yet: %s", error)
 
 
-def _months(traffic: Traffic | None) -> list[int]:
-    return [item.month for item in traffic.months] if traffic else []
+def _beside_ledger(traffic: Traffic | None) -> tuple[list[int], int]:
+    """What no ledger tells after a kill: the months that were shown, and how large chunks are."""
+    return ([item.month for item in traffic.months], traffic.chunk_bytes) if traffic else ([], 0)
 
 
 def _ledger_bytes(store: Store) -> int:

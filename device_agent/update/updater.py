@@ -103,6 +103,12 @@ class Updater:
         self._budget_bytes = budget.bytes
         self._ledger_changes = store.ledger.changes
         self._all_heard = True
+        self._resting = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing is to be done before something changes, or a wait is over."""
+        return self._resting and not self._wake.is_set()
 
     def take_goals(self, goals: tuple[Goal, ...]) -> None:
         """The server wants these now; empty for nothing. The newest count, older ones are passed over."""
@@ -151,11 +157,14 @@ class Updater:
         return True
 
     async def _rest(self, wait_seconds: float) -> None:
+        self._resting = True
         try:
             async with asyncio.timeout(None if wait_seconds == _WHEN_WOKEN else wait_seconds):
                 await self._wake.wait()
         except TimeoutError:
             return
+        finally:
+            self._resting = False
 
     async def _hear(self) -> None:
         """The newest goal and limit are on disk, and what was given up is worth another try."""
@@ -215,6 +224,8 @@ class Updater:
             self._progress.enter(Phase.WAITING)
             return self._backoff.next_seconds()
         except HeldError as error:
+            # Before anybody hears of it: a start that does not know how large chunks are takes one too many.
+            await self._gate.settle()
             self._stand_still(Withheld(error.hold))
             return _HELD_SECONDS
         except CapacityError as error:

@@ -68,17 +68,17 @@ class AgentProcess:
             )
 
     async def ready(self) -> None:
-        await until(self._ready_file.exists, seconds=20)
+        await until(self._ready_file.exists)
 
     def kill(self) -> None:
         """SIGKILL, and wait for the end."""
         self.process.send_signal(signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(60)
 
     async def stop(self) -> int:
         """SIGTERM; the exit status."""
         self.process.terminate()
-        return await asyncio.to_thread(self.process.wait, 10)
+        return await asyncio.to_thread(self.process.wait, 60)
 
     def url(self) -> str:
         return str(json.loads(self._ready_file.read_bytes())["http"])
@@ -87,7 +87,7 @@ class AgentProcess:
         """What the agent says of itself; empty while it says nothing."""
 
         try:
-            async with httpx.AsyncClient(timeout=5) as client:
+            async with httpx.AsyncClient(timeout=60) as client:
                 tree: dict[str, Any] = (await client.get(f"{self.url()}/nestfleet/status")).json()
                 return tree
         except (OSError, httpx.HTTPError, ValueError):

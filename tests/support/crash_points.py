@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import faulthandler
 import os
 import shutil
 import signal
@@ -32,6 +33,7 @@ TWO = make_version(2, changed=1)
 SPEECH = make_version(1, model="speech", seed=7)
 VERSIONS = [ONE, TWO, SPEECH]
 NO_POINT = 1 << 30
+CHILD_SECONDS = 300  # it takes a fraction of one, and ten where others take the machine
 POINTS_OF_FIRST_START = 3  # an error there ends the agent with a clear message
 
 
@@ -95,8 +97,9 @@ async def get_over(folder: Path) -> None:
     async with board.agent() as running:
 
         async def reaches(**models: tuple[int, int]) -> bool:
-            running.agent.look_again()
-            return running.run(**models)
+            there = running.run(**models)
+            running.look_again()
+            return there
 
         await until(lambda: reaches(net=(1, 8)))
         board.assign(TWO, SPEECH, generation=2)
@@ -150,11 +153,15 @@ async def check(folder: Path) -> None:
 
 
 def in_child(work: Callable[[], Coroutine[Any, Any, None]], before: Callable[[], None] | None = None) -> int:
-    """The wait status of a child that did the work."""
+    """The wait status of a child that did the work; one that hangs says where, and is a failure."""
     child = os.fork()
     if child:
-        return os.waitpid(child, 0)[1]
+        status = os.waitpid(child, 0)[1]
+        assert not os.WIFSIGNALED(status) or os.WTERMSIG(status) != signal.SIGALRM, "a child hangs"
+        return status
     try:
+        faulthandler.dump_traceback_later(CHILD_SECONDS)
+        signal.alarm(CHILD_SECONDS + 1)
         if before is not None:
             before()
         asyncio.run(work())

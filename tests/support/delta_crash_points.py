@@ -39,8 +39,9 @@ async def update(folder: Path) -> None:
     async with board.agent() as running:
 
         async def there() -> bool:
-            running.agent.look_again()
-            return running.runs(2, 8)
+            there = running.runs(2, 8)
+            running.look_again()
+            return there
 
         await until(there)
 

@@ -40,6 +40,7 @@ from device_agent.settings import Settings
 from device_agent.store.records import Broker, Release
 from device_agent.store.store import Store
 from device_agent.update.served import Load
+from device_agent.update.status import Status
 from tests.support.blocks import random_version
 from tests.support.deltas import DeltaDesk
 
@@ -490,14 +491,22 @@ class RunningAgent:
         return (
             status.proven is not None
             and (status.proven.version, status.level) == (version, level)
-            and status.phase in {"idle", "failed"}
+            and self._settled(status)
         )
 
     def run(self, **models: tuple[int, int]) -> bool:
         """Whether exactly these answer, each with a version and at a level, and everything has settled."""
         status = self.agent.status()
         found = {model.model: (model.proven.version, model.level) for model in status.models if model.proven}
-        return found == models and status.phase in {"idle", "failed"}
+        return found == models and self._settled(status)
+
+    def look_again(self) -> None:
+        """Time has passed for an agent that waits; one that is at work is left to it, and settles."""
+        if self.agent.settled:
+            self.agent.look_again()
+
+    def _settled(self, status: Status) -> bool:
+        return self.agent.settled and status.phase in {"idle", "failed"}
 
     def fault(self) -> str:
         fault = self.agent.status().fault

@@ -49,11 +49,11 @@ def running() -> Iterator[str]:
         try:
             yield f"http://127.0.0.1:{port}"
         finally:
-            process.communicate(timeout=20)
+            process.communicate(timeout=60)
 
 
 def make_bucket(endpoint: str, bucket: str, prefix: str = "") -> str:
     """The URL of a place in a new bucket, for ``open_blob_store``."""
     request = urllib.request.Request(f"{endpoint}/{bucket}", method="PUT")  # noqa: S310  http, as just made
-    with urllib.request.urlopen(request, timeout=20):  # noqa: S310  as above
+    with urllib.request.urlopen(request, timeout=60):  # noqa: S310  as above
         return f"s3://{bucket}/{prefix}?endpoint={quote(endpoint, safe='')}&region=us-east-1"

@@ -51,7 +51,7 @@ class Doubler:
     def infer(self, inputs: Mapping[str, NDArray[Any]]) -> Answer:
         self.sizes.append(len(inputs["x"]))
         self.entered.release()
-        assert self.gate.wait(10)
+        assert self.gate.wait(60)
         if self.broken:
             raise RuntimeError("a secret")
         if inputs["x"].dtype != FLOAT or inputs["x"].shape[1:] != (3,):
@@ -126,7 +126,7 @@ async def site(
         open_endpoint(made.service, http_listen="127.0.0.1:0", grpc_listen="127.0.0.1:0") as made.endpoint,
     ):
         made.http = await clients.enter_async_context(
-            httpx.AsyncClient(base_url=made.endpoint.http_url, timeout=20)
+            httpx.AsyncClient(base_url=made.endpoint.http_url, timeout=60)
         )
         made.channel = await clients.enter_async_context(channel_to(made.endpoint))
         made.stub = oip_grpc.GRPCInferenceServiceStub(made.channel)

@@ -11,8 +11,11 @@ from typing import Final
 _PAUSE_SECONDS: Final = 0.02
 
 
-async def until(condition: Callable[[], object | Awaitable[object]], *, seconds: float = 10) -> None:
-    """The condition, a plain or an async callable, has been true; fails when it was not in time."""
+async def until(condition: Callable[[], object | Awaitable[object]], *, seconds: float = 60) -> None:
+    """The condition, a plain or an async callable, has been true; fails when it was not in time.
+
+    Paging has a low priority: where other programs take the machine, it is slower by a factor of ten.
+    """
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
         result = condition()

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.crash_points import CHILD_SECONDS
+
 ROOT = Path(__file__).parents[3]
 MEMORY_FOLDER = Path("/dev/shm")  # noqa: S108  # a kill loses nothing that a disk would keep
 
@@ -28,7 +30,7 @@ def test_at_any_point_nothing_is_lost_and_every_byte_is_counted(how: str, stride
             env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'proto'}"},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=CHILD_SECONDS * 3,  # a child that hangs ends sooner, and says where
             check=False,
         )
     assert done.returncode == 0, f"stride {stride}, offset {offset}: {done.stderr[-2000:]}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -257,7 +256,7 @@ async def test_whole_blobs_that_are_not_afforded_do_not_come(board: Board) -> No
         )
         moved = board.server.sent.total()
         running.agent.look_again()
-        await asyncio.sleep(0.1)
+        await until(lambda: running.agent.settled)
         assert running.ledger()["update"] == 0
         assert board.server.sent.total() == moved, "deltas of no use are not fetched again"
         assert running.agent.status().proven == ONE.release, "what ran runs on"
@@ -300,7 +299,7 @@ async def test_a_disk_without_room_for_it_is_noticed_before_the_first_delta(boar
     async with board.agent() as running:
         await until(lambda: running.fault() == "capacity")
         assert running.ledger()["delta"] == 0
-        assert running.runs(1, 8)
+        await until(lambda: running.runs(1, 8))
 
 
 async def test_a_held_blob_that_has_rotted_costs_its_own_block_alone(board: Board) -> None:

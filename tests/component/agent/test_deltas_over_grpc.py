@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from device_agent.link.grpc_link import GrpcLink
 from server.registry.repository import Registry
 from server.storage.object_store import open_blob_store
 from tests.support.fleet import Board, MemoryServer, RunningAgent, TestVersion, make_version
+from tests.support.ports import kept_port
 from tests.support.published import publish
 from tests.support.server import RunningServer, running_server
 from tests.support.waiting import until
@@ -28,15 +29,14 @@ FRESH = {digest for block in TWO.manifest.blocks[:3] for digest in (ref.digest f
 
 @dataclass
 class Site:
-    """A folder in which a server can be started again and again, on the port of its first start."""
+    """A folder in which a server can be started again and again, at one address."""
 
     folder: Path
-    listen: str = "127.0.0.1:0"
+    listen: str
 
     @asynccontextmanager
     async def server(self) -> AsyncIterator[RunningServer]:
         async with running_server(self.folder, listen=self.listen) as server:
-            self.listen = server.addresses.grpc
             yield server
 
     def publish(self, server: RunningServer, *versions: TestVersion) -> None:
@@ -52,8 +52,9 @@ class Site:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
+def site(tmp_path: Path) -> Iterator[Site]:
+    with kept_port() as port:
+        yield Site(tmp_path, f"127.0.0.1:{port}")
 
 
 def delta_bytes(server: RunningServer) -> list[int]:
@@ -109,7 +110,7 @@ async def test_a_server_that_starts_anew_in_the_midst_of_it_costs_no_byte_twice(
         await until(lambda: running.agent.status().phase == "waiting")
         async with site.server() as server:
             running.agent.look_again()
-            await until(lambda: running.runs(2, 8), seconds=20)
+            await until(lambda: running.runs(2, 8))
             assert running.ledger()["retransmitted"] == running.ledger()["update"] == 0
             assert running.ledger()["delta"] == sum(delta_bytes(server))
 

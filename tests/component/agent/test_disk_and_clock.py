@@ -26,8 +26,9 @@ def board(tmp_path: Path) -> Board:
 
 async def looked_at(running: RunningAgent, version: int) -> bool:
     """Whether the version runs, looked at again as time does."""
-    running.agent.look_again()
-    return running.runs(version, 8)
+    there = running.runs(version, 8)
+    running.look_again()
+    return there
 
 
 def only_whole_blobs(board: Board) -> bool:

@@ -64,4 +64,4 @@ async def test_nothing_goes_where_it_would_not_be_enough(board: Board) -> None:
     async with board.agent() as running:
         await until(lambda: running.fault() == "capacity")
         assert running.store.blobs.present == set(ONE.blobs)
-        assert running.runs(1, 8)
+        await until(lambda: running.runs(1, 8))

@@ -39,7 +39,7 @@ async def test_a_link_that_breaks_fifty_times_costs_no_byte_twice(board: Board) 
     board.server.cuts = [dice.randrange(0, 40) for _ in range(50)]
     board.assign(ONE)
     async with board.agent() as running:
-        await until(lambda: running.runs(1, 8), seconds=60)
+        await until(lambda: running.runs(1, 8))
         assert board.server.cuts == []
         assert running.ledger()["retransmitted"] == 0
         assert board.server.sent.total() == ONE.wire(8) + ONE.metadata

@@ -196,7 +196,7 @@ async def test_nothing_assigned_keeps_all_that_runs_also_over_a_restart(board: B
         await until(lambda: running.run(net=(1, 8), speech=(3, 8)))
         board.control.say(Topic.ASSIGNMENT, b"")
         await until(lambda: running.agent.status().assigned is None)
-        assert running.run(net=(1, 8), speech=(3, 8))
+        await until(lambda: running.run(net=(1, 8), speech=(3, 8)))
     board.server.away = True
     async with board.agent() as running:
         await until(lambda: running.run(net=(1, 8), speech=(3, 8)))

@@ -19,6 +19,7 @@ from nestfleet.v1 import catalog_pb2, catalog_pb2_grpc, control_pb2, fleet_pb2, 
 from common.blob_codec import decompress
 from common.manifest import Manifest, from_json
 from tests.support.agent_process import AgentProcess, agent_process
+from tests.support.ports import kept_port
 from tests.support.pushes import push, tiny_parts
 from tests.support.server import RunningServer, running_server
 from tests.support.waiting import until
@@ -97,7 +98,7 @@ def wire(manifest: Manifest) -> int:
 
 async def infer(agent: AgentProcess) -> dict[str, Any]:
     url = f"{agent.url()}/v2/models/tiny"
-    async with httpx.AsyncClient(timeout=10) as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         name = (await client.get(url)).json()["inputs"][0]["name"]
         tensor = {"name": name, "shape": [1, 1, 8, 8], "datatype": "FP32", "data": [0.5] * 64}
         answer: dict[str, Any] = (await client.post(f"{url}/infer", json={"inputs": [tensor]})).json()
@@ -109,7 +110,7 @@ async def test_a_whole_life(fleet: Fleet) -> None:
     budget_file = fleet.folder / "budget"
     budget_file.write_text("64 MiB")
     agent = fleet.start("kitchen", budget_file=budget_file, download_limit_bytes_per_second=512 * 1024)
-    await until(lambda: fleet.online("kitchen"), seconds=20)
+    await until(lambda: fleet.online("kitchen"))
     await fleet.assign(1)
 
     async def in_the_middle() -> bool:
@@ -117,12 +118,12 @@ async def test_a_whole_life(fleet: Fleet) -> None:
         share: float = status["fetch_done_bytes"] / max(status["fetch_total_bytes"], 1)
         return 0.2 < share < 0.8
 
-    await until(in_the_middle, seconds=20)
+    await until(in_the_middle)
     agent.kill()
-    await until(lambda: offline(fleet, "kitchen"), seconds=20)
+    await until(lambda: offline(fleet, "kitchen"))
     agent.start()
     await agent.ready()
-    await until(lambda: agent.runs(1, 8), seconds=30)
+    await until(lambda: agent.runs(1, 8))
     await until(lambda: fleet.agrees(agent, "kitchen"))
     savings = await fleet.savings("kitchen")
     assert savings.base_bytes + savings.shard_bytes == wire(manifest)
@@ -156,18 +157,21 @@ async def offline(fleet: Fleet, device_id: str) -> bool:
 async def test_a_monthly_budget_holds_back_and_the_operator_reads_why_and_raises_it(fleet: Fleet) -> None:
     manifest = await fleet.push(1)
     agent = fleet.start("kitchen", monthly_budget_bytes="200KiB")
-    await until(lambda: fleet.online("kitchen"), seconds=20)
+    await until(lambda: fleet.online("kitchen"))
     await fleet.assign(1)
 
     async def held() -> bool:
         return (await fleet.device("kitchen")).state.hold.limit == "monthly_budget"
 
-    await until(held, seconds=20)
+    await until(held)
     state = (await fleet.device("kitchen")).state
-    assert 100 << 10 < state.month_bytes <= 200 << 10
+    assert state.month_bytes > 100 << 10
+    # What crosses the sockets while the stream is being cut counts too, and as overhead, a moment later.
+    ledger = (await agent.status())["ledger"]
+    assert sum(ledger[kind] for kind in ("metadata", "base", "shard")) <= 200 << 10
     assert "200.0 KiB are used" in state.hold.detail
     await fleet.limit("kitchen", 0, control_pb2.TransferLimits(monthly_bytes=1 << 30))
-    await until(lambda: agent.runs(1, 8), seconds=20)
+    await until(lambda: agent.runs(1, 8))
     await until(lambda: fleet.agrees(agent, "kitchen"))
     assert not (await fleet.device("kitchen")).state.HasField("hold")
     savings = await fleet.savings("kitchen")
@@ -177,11 +181,11 @@ async def test_a_monthly_budget_holds_back_and_the_operator_reads_why_and_raises
 
 async def test_a_second_agent_with_the_same_id_ends_with_one_clear_line(fleet: Fleet) -> None:
     first = fleet.start("kitchen")
-    await until(lambda: fleet.online("kitchen"), seconds=20)
+    await until(lambda: fleet.online("kitchen"))
     (fleet.folder / "elsewhere").mkdir()
     second = AgentProcess(fleet.folder / "elsewhere", "kitchen", fleet.server.addresses.grpc)
     second.start()
-    assert await asyncio.to_thread(second.process.wait, 20) == 1
+    assert await asyncio.to_thread(second.process.wait, 60) == 1
     last = second.log.strip().splitlines()[-1]
     assert last.startswith("nestfleet-agent: Another device is enrolled as kitchen.")
     assert "Traceback" not in second.log
@@ -191,7 +195,7 @@ async def test_a_second_agent_with_the_same_id_ends_with_one_clear_line(fleet: F
 async def test_wrong_settings_end_with_one_clear_line(tmp_path: Path) -> None:
     agent = AgentProcess(tmp_path, "kitchen", "127.0.0.1:1", memory_budget_bytes="12 MB")
     agent.start()
-    assert await asyncio.to_thread(agent.process.wait, 20) == 1
+    assert await asyncio.to_thread(agent.process.wait, 60) == 1
     only = agent.log.splitlines()
     assert len(only) == 1
     assert only[0].startswith("nestfleet-agent: Setting 'memory_budget_bytes': '12 MB' is no size. Write")
@@ -210,26 +214,27 @@ async def test_with_server_and_broker_away_it_waits_and_says_so(tmp_path: Path) 
             "--store-dir",
             str(agent.store_dir),
         ]
-        tree = json.loads(await asyncio.to_thread(lambda: subprocess.check_output(command, timeout=20)))
+        tree = json.loads(await asyncio.to_thread(lambda: subprocess.check_output(command, timeout=60)))
         assert (tree["running"], tree["device_id"], tree["broker_connected"]) == (True, "kitchen", False)
         assert await agent.stop() == 0
 
 
 async def test_a_server_that_comes_back_with_another_broker_is_found_again(tmp_path: Path) -> None:
     with ExitStack() as stack:
-        async with running_server(tmp_path / "server") as server:
+        listen = f"127.0.0.1:{stack.enter_context(kept_port())}"
+        async with running_server(tmp_path / "server", listen=listen) as server:
             fleet = Fleet(server, tmp_path, stack)
             manifest, changed = await fleet.push(1), await fleet.push(2)
             agent = fleet.start("kitchen")
-            await until(lambda: fleet.online("kitchen"), seconds=20)
+            await until(lambda: fleet.online("kitchen"))
             await fleet.assign(1)
-            await until(lambda: agent.runs(1, 8), seconds=20)
+            await until(lambda: agent.runs(1, 8))
         assert await agent.runs(1, 8)
-        async with running_server(tmp_path / "server", listen=server.addresses.grpc) as again:
+        async with running_server(tmp_path / "server", listen=listen) as again:
             assert again.addresses.broker != server.addresses.broker
             fleet = Fleet(again, tmp_path, stack)
             await fleet.assign(2)
-            await until(lambda: agent.runs(2, 8), seconds=30)
+            await until(lambda: agent.runs(2, 8))
             await until(lambda: fleet.agrees(agent, "kitchen"))
             known = {ref.digest for ref in manifest.device_refs()}
             fresh = {ref.digest: ref for block in changed.blocks for ref in block.blobs}

@@ -70,7 +70,7 @@ async def start(agents: ExitStack, links: Links, folder: Path, **settings: objec
     agent = agents.enter_context(
         agent_process(folder, "kitchen", links.grpc.address, broker_url=broker_url, **settings)
     )
-    await until(links.online, seconds=20)
+    await until(links.online)
     return agent
 
 
@@ -93,13 +93,13 @@ async def test_a_download_with_a_cut_and_an_update_are_counted_as_they_cross(
     agent = await start(agents, links, tmp_path)
     links.grpc.cut_after_bytes = cut_after_bytes
     await links.assign(1)
-    await until(lambda: agent.runs(1, 8), seconds=30)
+    await until(lambda: agent.runs(1, 8))
     assert links.grpc.connections == 2
     await until(lambda: agrees(links, agent))
 
     before = await ledger(agent)
     await links.assign(2)
-    await until(lambda: agent.runs(2, 8), seconds=30)
+    await until(lambda: agent.runs(2, 8))
     await until(lambda: agrees(links, agent))
     after = await ledger(agent)
     assert after["update"] > before["update"] == 0
@@ -111,7 +111,7 @@ async def test_a_download_with_a_cut_and_an_update_are_counted_as_they_cross(
         moved_bytes = (await links.savings()).moved_bytes
         return abs(moved_bytes - links.crossed_bytes) <= 0.05 * links.crossed_bytes
 
-    await until(server_knows, seconds=20)
+    await until(server_knows)
 
 
 async def test_a_device_with_nothing_to_do_counts_what_it_says(
@@ -134,11 +134,11 @@ async def test_a_kill_makes_up_no_byte_and_loses_only_what_was_not_on_disk(
         status = await agent.status()
         return bool(status["fetch_done_bytes"] > 0.6 * status["fetch_total_bytes"] > 0)
 
-    await until(in_the_middle, seconds=20)
+    await until(in_the_middle)
     agent.kill()
     agent.start()
     await agent.ready()
-    await until(lambda: agent.runs(1, 8), seconds=30)
+    await until(lambda: agent.runs(1, 8))
 
     async def no_more_is_lost() -> bool:
         counted_bytes = sum((await ledger(agent)).values())

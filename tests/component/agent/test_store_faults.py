@@ -128,7 +128,7 @@ async def test_urls_that_give_nothing_of_use_cost_no_version(stack: Stack, fault
     stack.proxy.fault = fault
     stack.assign(one)
     async with stack.board.agent() as running:
-        await until(lambda: running.runs(1, 8), seconds=30)
+        await until(lambda: running.runs(1, 8))
         assert running.store.blobs.present >= one.device_blobs
         assert running.fault() == ""
     assert stack.proxy.by_url
@@ -144,12 +144,12 @@ async def test_a_store_that_is_away_is_waited_for_and_nothing_half_is_activated(
     stack.assign(one)
     async with stack.board.agent() as running:
         # Both ways have been tried, the server's own more than once.
-        await until(lambda: len(stack.proxy.seen) - len(stack.proxy.by_url) > 8, seconds=30)
+        await until(lambda: len(stack.proxy.seen) - len(stack.proxy.by_url) > 8)
         assert stack.proxy.by_url
         assert running.agent.status().proven is None
         assert running.agent.status().phase not in {"idle", "failed"}
         stack.proxy.fault = Fault()
-        await until(lambda: running.runs(1, 8), seconds=30)
+        await until(lambda: running.runs(1, 8))
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ def wire_bytes(manifest: Manifest) -> int:
 
 async def check_whole(running: RunningAgent, recording: Recording, release: Release) -> None:
     """The version answers, all its bytes came, each once."""
-    await until(lambda: running.runs(1, 8), seconds=30)
+    await until(lambda: running.runs(1, 8))
     manifest = running.store.manifest(release)
     assert manifest is not None
     ledger = running.ledger()
@@ -70,19 +70,19 @@ async def check_whole(running: RunningAgent, recording: Recording, release: Rele
 
 async def waits(running: RunningAgent) -> None:
     """The agent says that it waits for the server."""
-    await until(lambda: running.agent.status().phase == "waiting", seconds=20)
+    await until(lambda: running.agent.status().phase == "waiting")
 
 
 async def cut_anywhere(scene: Scene, running: RunningAgent) -> None:  # noqa: ARG001  # as its fellows
     dice = random.Random(3)  # noqa: S311  # repeatable, no secret
     for count in range(1, 21):
         scene.link.cut_after(dice.randrange(1, 25_000))
-        await until(lambda count=count: scene.link.cuts >= count, seconds=20)  # type: ignore[misc]
+        await until(lambda count=count: scene.link.cuts >= count)  # type: ignore[misc]
 
 
 async def half_open(scene: Scene, running: RunningAgent) -> None:
     scene.link.rate = 300_000
-    await until(lambda: running.ledger()["base"] > 50_000, seconds=20)
+    await until(lambda: running.ledger()["base"] > 50_000)
     scene.link.fall_silent()
     await waits(running)
     scene.link.rate = 0
@@ -90,7 +90,7 @@ async def half_open(scene: Scene, running: RunningAgent) -> None:
 
 async def one_byte_a_second(scene: Scene, running: RunningAgent) -> None:
     scene.link.rate = 300_000
-    await until(lambda: running.ledger()["base"] > 50_000, seconds=20)
+    await until(lambda: running.ledger()["base"] > 50_000)
     scene.link.rate = 1
     await waits(running)
     scene.link.rate = 0
@@ -99,7 +99,7 @@ async def one_byte_a_second(scene: Scene, running: RunningAgent) -> None:
 
 async def another_address(scene: Scene, running: RunningAgent) -> None:
     scene.link.rate = 300_000
-    await until(lambda: running.ledger()["base"] > 50_000, seconds=20)
+    await until(lambda: running.ledger()["base"] > 50_000)
     scene.link.change_address()
     scene.link.rate = 0
 
@@ -125,7 +125,7 @@ async def test_a_process_that_ends_again_and_again_goes_on_where_it_was(scene: S
     for share in (1, 2, 3, 4):
         async with scene.device.agent() as (running, recording):
             least_bytes = share * 100_000
-            await until(lambda least=least_bytes: sum(running.ledger().values()) > least, seconds=20)  # type: ignore[misc]
+            await until(lambda least=least_bytes: sum(running.ledger().values()) > least)  # type: ignore[misc]
             assert recording.asked_again == []
     scene.link.rate = 0
     async with scene.device.agent() as (running, recording):
@@ -142,7 +142,7 @@ async def test_a_server_that_is_killed_in_mid_stream_is_gone_on_with_when_it_is_
         release = device.assign(version)
         async with device.agent() as (running, recording):
             for least_bytes in (50_000, 250_000):
-                await until(lambda least=least_bytes: sum(running.ledger().values()) > least, seconds=20)  # type: ignore[misc]
+                await until(lambda least=least_bytes: sum(running.ledger().values()) > least)  # type: ignore[misc]
                 server.kill()
                 await waits(running)
                 await server.start()
@@ -182,8 +182,8 @@ async def test_bytes_that_stay_wrong_are_given_up_with_a_reason(scene: Scene, wh
     scene.device.spoil = lambda link: WrongBytes(link, Counter({digest: 1000}))
     async with scene.device.agent() as (running, recording):
         scene.assign()
-        await until(lambda: running.fault() == "integrity", seconds=20)
-        await until(lambda: running.agent.status().phase == "failed", seconds=20)
+        await until(lambda: running.fault() == "integrity")
+        await until(lambda: running.agent.status().phase == "failed")
         models = running.agent.keeper.models()
         assert len(models) == (where == "shard"), "with wrong metadata or bases nothing answers"
         assert running.agent.status().level == (6 if where == "shard" else 0)
@@ -205,7 +205,7 @@ async def test_a_bomb_is_refused(scene: Scene) -> None:
     scene.device.spoil = Bomb
     async with scene.device.agent() as (running, recording):
         scene.assign()
-        await until(lambda: running.fault() == "integrity", seconds=20)
+        await until(lambda: running.fault() == "integrity")
         assert running.agent.keeper.models() == {}
         assert not recording.asked
 

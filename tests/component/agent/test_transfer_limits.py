@@ -12,6 +12,7 @@ from nestfleet.v1 import control_pb2
 
 from common.topics import Topic
 from common.transfer_limits import MeteredRule
+from device_agent.store.state_file import read_record
 from device_agent.update.metered import Metered
 from tests.support.faults.wrong_clock import WrongClock, utc_ms
 from tests.support.fleet import CHUNK_BYTES, Board, MemoryServer, RunningAgent, make_version
@@ -35,6 +36,12 @@ def clock(board: Board) -> WrongClock:
 def counted(running: RunningAgent, board: Board) -> bool:
     """The month's count is what the server handed over."""
     return running.agent.status().month_bytes == board.server.sent.total() == sum(running.ledger().values())
+
+
+def chunk_bytes_on_disk(board: Board) -> int:
+    """The largest piece in which bytes came, as a start would read it."""
+    traffic = read_record(board.folder / "state.json").traffic
+    return traffic.chunk_bytes if traffic else 0
 
 
 async def reported_hold(board: Board, limit: str) -> control_pb2.DeviceState:
@@ -97,6 +104,24 @@ async def test_a_monthly_budget_stops_in_mid_blob_and_a_larger_one_goes_on_at_th
         assert any(offset > 0 for _, offset in board.server.streams), "it stopped within a blob"
     held = [item for item in caplog.messages if item.startswith("Transfers are held back")]
     assert len(held) == 2, "once for each start"
+
+
+async def test_a_hold_that_is_told_leaves_on_disk_how_large_a_chunk_is(board: Board) -> None:
+    board.settings = replace(board.settings, monthly_budget_bytes=ONE.metadata + 500)
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.held_by() == "monthly_budget")
+        assert chunk_bytes_on_disk(board) == CHUNK_BYTES, (
+            "a start at any moment from now on keeps to the budget"
+        )
+
+
+async def test_an_end_in_mid_transfer_leaves_on_disk_how_large_a_chunk_is(board: Board) -> None:
+    board.settings = replace(board.settings, download_limit_bytes_per_second=20)
+    board.assign(ONE)
+    async with board.agent() as running:
+        await until(lambda: running.agent.status().month_bytes > ONE.metadata)
+    assert chunk_bytes_on_disk(board) == CHUNK_BYTES
 
 
 async def test_the_next_month_has_a_budget_of_its_own(board: Board) -> None:

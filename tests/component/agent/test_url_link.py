@@ -136,7 +136,7 @@ async def received(way: Way, wanted: Sequence[Wanted] = ()) -> list[bytes]:
     wanted = wanted or [Wanted(digest, 0) for digest in BLOBS]
     parts: list[bytearray] = [bytearray() for _ in wanted]
     ended: list[int] = []
-    async with asyncio.timeout(20), aclosing(way.link.blobs(wanted)) as chunks:
+    async with asyncio.timeout(60), aclosing(way.link.blobs(wanted)) as chunks:
         async for chunk in chunks:
             assert chunk.index == len(ended)
             assert chunk.offset_bytes == wanted[chunk.index].offset_bytes + len(parts[chunk.index])

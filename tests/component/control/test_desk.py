@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from server.control.broker import EmbeddedBroker
 from server.control.desk import Desk
 from server.registry.repository import Registry
 from tests.support.factories import make_version
+from tests.support.ports import kept_port
 from tests.support.waiting import until
 
 # Of their own for each run: a broker outside keeps what earlier runs left.
@@ -87,7 +87,7 @@ async def device_at(address: BrokerAddress, *topics: str) -> AsyncIterator[aiomq
 
 
 async def next_payload(client: aiomqtt.Client) -> bytes:
-    message = await asyncio.wait_for(anext(aiter(client.messages)), 10)
+    message = await asyncio.wait_for(anext(aiter(client.messages)), 60)
     return bytes(message.payload)
 
 
@@ -152,17 +152,16 @@ async def test_every_model_that_a_device_has_proven_is_remembered(
 
 
 async def test_what_was_wanted_while_the_broker_was_away_is_stated_when_it_comes(registry: Registry) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as held:
-        port = held.getsockname()[1]
-    async with desk_at(registry, BrokerAddress("127.0.0.1", port)) as desk:
-        registry.assign(None, "digits", now_ms=5)
-        registry.set_limits(KITCHEN, 77)
-        desk.announce([KITCHEN])
-        assert not desk.connected
-        for _ in range(2):  # the second broker starts with nothing retained
-            async with broker_on(f"127.0.0.1:{port}") as address, device_at(address, LIMITS) as device:
-                limits = control_pb2.Limits.FromString(await next_goal(device))
-                assert (limits.memory_budget_bytes, limits.generation) == (77, 1)
+    with kept_port() as port:
+        async with desk_at(registry, BrokerAddress("127.0.0.1", port)) as desk:
+            registry.assign(None, "digits", now_ms=5)
+            registry.set_limits(KITCHEN, 77)
+            desk.announce([KITCHEN])
+            assert not desk.connected
+            for _ in range(2):  # the second broker starts with nothing retained
+                async with broker_on(f"127.0.0.1:{port}") as address, device_at(address, LIMITS) as device:
+                    limits = control_pb2.Limits.FromString(await next_goal(device))
+                    assert (limits.memory_budget_bytes, limits.generation) == (77, 1)
 
 
 async def test_reports_reach_the_registry(registry: Registry, broker: BrokerAddress) -> None:

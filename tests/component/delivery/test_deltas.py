@@ -126,7 +126,7 @@ async def test_what_is_not_smaller_is_not_offered_and_not_tried_again(desk: Desk
     known = desk.registry.deltas(digest(ONE), digest(FAR))
     assert [(record.block, record.size_bytes) for record in known] == [(0, 0), (1, 0), (2, 0)]
     desk.store.gate.clear()  # nothing is read
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert await desk.offers(FAR) == []
     assert not desk.store.puts
 
@@ -147,7 +147,7 @@ async def test_what_was_made_once_is_known_after_a_restart(desk: Desk) -> None:
     offers = await desk.offers()
     desk.store.gate.clear()
     again = Deltas(desk.registry, desk.store)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         batches = [batch async for batch in again.offers(digest(NEAR), digest(ONE), ALL)]
     assert batches == [offers], "in one answer"
     await again.close()

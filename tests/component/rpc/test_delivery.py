@@ -57,14 +57,14 @@ class Device:
         await self.call.write(delivery_pb2.FetchBlobsRequest(taken_bytes=self.taken_bytes))
 
     async def read(self) -> delivery_pb2.FetchBlobsResponse:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             answer = await self.call.read()
         assert isinstance(answer, delivery_pb2.FetchBlobsResponse)
         self.taken_bytes += len(answer.data)
         return answer
 
     async def ended(self) -> bool:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             return await self.call.read() is grpc.aio.EOF
 
 

@@ -66,7 +66,7 @@ async def test_an_assignment_is_listed_and_retained(server: RunningServer) -> No
 
     async with device_link(server) as link:
         await link.subscribe(topic_for("kitchen", Topic.ASSIGNMENT), qos=1)
-        message = await asyncio.wait_for(anext(aiter(link.messages)), 10)
+        message = await asyncio.wait_for(anext(aiter(link.messages)), 60)
     goal = control_pb2.Assignment.FromString(bytes(message.payload))
     assert (goal.ref, goal.manifest_digest, goal.max_level) == (version.ref, version.manifest_digest, 6)
 
@@ -130,7 +130,7 @@ async def test_limits_are_listed_and_retained(server: RunningServer) -> None:
     assert answer.device.memory_budget_bytes == 1 << 20
     async with device_link(server) as link:
         await link.subscribe(topic_for("kitchen", Topic.LIMITS), qos=1)
-        message = await asyncio.wait_for(anext(aiter(link.messages)), 10)
+        message = await asyncio.wait_for(anext(aiter(link.messages)), 60)
     assert control_pb2.Limits.FromString(bytes(message.payload)).memory_budget_bytes == 1 << 20
 
 
@@ -151,7 +151,7 @@ async def test_limits_of_transfer_are_listed_and_retained_and_stay_when_none_are
         await link.subscribe(topic_for("kitchen", Topic.LIMITS), qos=1)
 
         async def retained() -> bool:
-            message = await asyncio.wait_for(anext(aiter(link.messages)), 10)
+            message = await asyncio.wait_for(anext(aiter(link.messages)), 60)
             limits = control_pb2.Limits.FromString(bytes(message.payload))
             return limits.transfer == transfer and limits.memory_budget_bytes == 9
 

@@ -179,7 +179,7 @@ async def test_messages_that_do_not_come_hold_up_others_for_so_long_only() -> No
     async with grpc.aio.insecure_channel(server.address) as channel:
         call: Any = channel.stream_unary(INFER, request_serializer=bytes)
         mute = [call() for _ in range(12)]
-        answer = await oip_grpc.GRPCInferenceServiceStub(channel).ModelInfer(raw_request(ONES), timeout=20)
+        answer = await oip_grpc.GRPCInferenceServiceStub(channel).ModelInfer(raw_request(ONES), timeout=60)
         assert answer.model_name == "doubler"
         for each in mute:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
@@ -229,7 +229,7 @@ async def test_connections_beyond_those_that_it_takes_are_closed(place: Site) ->
 async def test_a_caller_that_goes_away_leaves_its_place(place: Site) -> None:
     place.doubler.gate.clear()
     first = asyncio.ensure_future(place.call(ONES))
-    await asyncio.to_thread(place.doubler.entered.acquire, timeout=10)
+    await asyncio.to_thread(place.doubler.entered.acquire, timeout=60)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await place.stub.ModelInfer(raw_request(ONES), timeout=0.3)
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED

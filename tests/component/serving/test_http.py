@@ -227,11 +227,11 @@ async def test_a_connection_without_a_request_is_closed(monkeypatch: pytest.Monk
             reader, writer = await asyncio.open_connection(host, int(port))
             writer.write(beginning)
             with contextlib.suppress(ConnectionResetError):
-                assert await asyncio.wait_for(reader.read(), 10) == b""
+                assert await asyncio.wait_for(reader.read(), 60) == b""
             writer.close()
         place.doubler.gate.clear()
         answer = asyncio.create_task(place.post([1, 2, 3]))
-        await asyncio.to_thread(place.doubler.entered.acquire, timeout=10)
+        await asyncio.to_thread(place.doubler.entered.acquire, timeout=60)
         slow = await place.http.get("/v2")
         place.doubler.gate.set()
         assert (slow.status_code, (await answer).status_code) == (200, 200)

@@ -27,7 +27,7 @@ async def busy(place: Site) -> asyncio.Task[httpx.Response]:
     """A request that runs until the gate opens."""
     place.doubler.gate.clear()
     running = asyncio.create_task(place.post([9, 9, 9]))
-    assert await asyncio.to_thread(place.doubler.entered.acquire, timeout=10)
+    assert await asyncio.to_thread(place.doubler.entered.acquire, timeout=60)
     return running
 
 

@@ -119,7 +119,7 @@ def test_the_list_has_every_blob_with_its_size_and_age(store: BlobStore) -> None
 def test_putting_again_makes_a_blob_young(store: BlobStore) -> None:
     digest = put(store, b"orphan")
     first_ms = store.modified_unix_ms(digest)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while store.modified_unix_ms(digest) == first_ms and time.monotonic() < deadline:
         store.put(digest, b"orphan")
     assert store.modified_unix_ms(digest) > first_ms

@@ -90,7 +90,7 @@ def test_a_worker_that_comes_late_is_waited_for() -> None:
     ):
         results = pool.submit(lambda: list(workers.map(worker_tasks.double, range(3))))
         cluster.scale(1)
-        assert results.result(30) == [0, 2, 4]
+        assert results.result(60) == [0, 2, 4]
 
 
 def test_a_scheduler_lost_in_the_midst_ends_it_and_another_can_be_found(tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_scheduler_lost_in_the_midst_ends_it_and_another_can_be_found(tmp_path
         wait_until(begun.exists, "the task began")
         cluster.close(10)
         with pytest.raises(LinkError, match=r"was lost|no worker"):
-            waiting.result(30)
+            waiting.result(60)
         with pytest.raises(LinkError, match="does not answer"):
             list(workers.map(worker_tasks.double, [1]))
 
@@ -122,7 +122,7 @@ def test_closing_ends_a_wait_in_another_thread(empty_cluster: str) -> None:
         wait_until(lambda: bool(taken), "work was handed out")
         workers.close()
         with pytest.raises(LinkError, match="were closed"):
-            waiting.result(30)
+            waiting.result(60)
 
 
 def test_workers_that_lack_the_code_say_so(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.ports import kept_port
 from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[3]
@@ -28,9 +29,11 @@ class KilledServer:
         self._folder = folder
         self._ready_file = folder / "ready.json"
         self._process: subprocess.Popen[bytes] | None = None
-        self.address = "127.0.0.1:0"
+        self._stack = ExitStack()
+        self.address = ""
 
     async def __aenter__(self) -> Self:
+        self.address = f"127.0.0.1:{self._stack.enter_context(kept_port())}"
         await self.start()
         return self
 
@@ -38,12 +41,12 @@ class KilledServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
+        self._stack.close()
 
     async def start(self) -> None:
         """It serves."""
         self._begin()
-        await until(self._ready_file.exists, seconds=30)
-        self.address = str(json.loads(self._ready_file.read_bytes())["grpc"])
+        await until(self._ready_file.exists)
 
     def _begin(self) -> None:
         self._ready_file.unlink(missing_ok=True)
@@ -69,5 +72,5 @@ class KilledServer:
         """SIGKILL, and wait for the end."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
-            self._process.wait(10)
+            self._process.wait(60)
             self._process = None

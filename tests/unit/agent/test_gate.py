@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from device_agent.update.allowance import HeldError, Limit
 from device_agent.update.gate import TransferGate, UpdateBudget
 from device_agent.update.metered import Metered, MeteredLink
 from tests.support.faults.wrong_clock import WrongClock
+from tests.support.waiting import until
 
 
 class Fixture:
@@ -116,3 +118,12 @@ async def test_a_count_survives_a_process_that_is_killed_in_mid_transfer(tmp_pat
     assert traffic is not None
     assert (traffic.ledger_bytes, traffic.chunk_bytes) == (70, 70)
     again.close()
+
+
+async def test_a_look_writes_down_how_large_a_chunk_is(store: Store) -> None:
+    gate = Fixture(store, TransferLimits()).gate
+    await gate.settle()
+    watching = asyncio.create_task(gate.watch())
+    gate.received(70)
+    await until(lambda: store.state.record.traffic and store.state.record.traffic.chunk_bytes == 70)
+    watching.cancel()

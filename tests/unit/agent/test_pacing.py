@@ -16,7 +16,8 @@ async def took_seconds(pacer: Pacer, count_bytes: int) -> float:
 
 
 async def test_without_a_limit_nothing_waits() -> None:
-    assert await took_seconds(Pacer(), 1 << 40) < 0.5
+    with pytest.raises(StopIteration):
+        Pacer().received(1 << 40).send(None)
 
 
 async def test_a_limit_holds_on_average_and_idle_time_earns_no_credit() -> None:
@@ -39,7 +40,7 @@ async def test_a_limit_that_is_raised_or_lifted_wakes_what_waits() -> None:
         await asyncio.sleep(0)
         assert not waiting.done()
         pacer.limit(limit)
-        await asyncio.wait_for(waiting, 2)
+        await asyncio.wait_for(waiting, 60)
         assert pacer.limit_bytes_per_second == limit
 
 

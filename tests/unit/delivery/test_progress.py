@@ -34,7 +34,7 @@ async def test_stopping_ends_the_work_at_its_next_report() -> None:
 
     def work() -> None:
         feed.report("quantize", 0, 2)
-        assert stopped.wait(10)
+        assert stopped.wait(60)
         feed.report("quantize", 1, 2)
 
     future = asyncio.ensure_future(asyncio.to_thread(work))

@@ -35,7 +35,7 @@ def test_work_waits_until_the_last_request_is_answered() -> None:
             wait_until(lambda: bool(vars(courtesy._changed)["_waiters"]), "work waits")
             answered.append("first")
         answered.append("second")
-    thread.join(20)
+    thread.join(60)
     assert seen == [["first", "second"]]
 
 

@@ -66,7 +66,7 @@ async def taken(stream: BlobStream, *, acknowledge: bool = True) -> list[Part]:
     """Everything that the stream gives."""
     parts: list[Part] = []
     total = 0
-    async with asyncio.timeout(10), aclosing(stream.parts()) as coming:
+    async with asyncio.timeout(60), aclosing(stream.parts()) as coming:
         async for part in coming:
             parts.append(part)
             total += len(part.data)
@@ -175,7 +175,7 @@ async def test_a_blob_that_is_cancelled_on_its_way_ends_at_once_and_the_next_com
     stream = BlobStream(MemoryShelf(hot=hot), idle_seconds=0.05)
     await stream.want([("large", 0), ("large", 0), ("small", 0)])
     parts: list[Part] = []
-    async with asyncio.timeout(10), aclosing(stream.parts()) as coming:
+    async with asyncio.timeout(60), aclosing(stream.parts()) as coming:
         async for part in coming:
             parts.append(part)
             stream.cancel(["large"])
