@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,10 +51,10 @@ class Codes(Protocol):
         """The codes with ``2**(level-1)`` added: uint8 [count], in [0, 2**level - 1], the caller's own."""
 
 
-@runtime_checkable
-class Movable(Codes, Protocol):
+class Movable(ABC):
     """Codes in an executor's own form, which it moves to other levels by itself, a byte a weight."""
 
+    @abstractmethod
     def moved(self, level: int, shards: Shards) -> Codes:
         """The same codes at another level; these stay as they are.
 

@@ -38,18 +38,22 @@ class Executor:
         self._engine = engine
         self._exact = exact
         self._layers: Mapping[str, Layer] = {layer.weight: layer for layer in plan.layers.values()}
+        self._weights: dict[str, list[str]] = {}  # of the layers that read a state
+        for layer in plan.layers.values():
+            for name in layer.states:
+                self._weights.setdefault(name, []).append(layer.weight)
         self.ready: frozenset[str] = frozenset()
         self.sources: dict[str, tuple[int, ...]] = {}
 
     def prepare(self, snapshot: Snapshot, changed: Collection[int]) -> Snapshot:
         """The snapshot with kernels for what changed in it; see ``residency.pager.Prepare``."""
-        touched = set(changed)
+        concerned = self._concerned(snapshot, changed)
         prepared = dict(snapshot.prepared)
         blocks = dict(enumerate(snapshot.blocks))
         for name, layer in self._layers.items():
-            places = snapshot.tensors.get(name, ())
-            if not self._concerns(layer, snapshot, touched) or not self._whole(layer, snapshot):
+            if name not in concerned or not self._whole(layer, snapshot):
                 continue
+            places = snapshot.tensors[name]
             weight = self._weight(layer, snapshot)
             if weight is None:
                 prepared.pop(name, None)
@@ -65,10 +69,13 @@ class Executor:
                 blocks[at_block] = _with_kernel(blocks[at_block], at_part, weight, at)
         return replace(snapshot, blocks=tuple(blocks.values()), prepared=prepared)
 
-    def _concerns(self, layer: Layer, snapshot: Snapshot, changed: set[int]) -> bool:
-        """Whether anything that the layer is made of is in the blocks that changed."""
-        of_weight = any(block in changed for block, _ in snapshot.tensors.get(layer.weight, ()))
-        return of_weight or any(snapshot.floats.get(name) in changed for name in layer.states[1:])
+    def _concerned(self, snapshot: Snapshot, changed: Collection[int]) -> set[str]:
+        """Weights of layers that are made of anything in the blocks that changed."""
+        found: set[str] = set()
+        for block in (snapshot.blocks[at] for at in changed):
+            for name in (*(part.part.name for part in block.parts), *block.float_names()):
+                found.update(self._weights.get(name, ()))
+        return found
 
     @staticmethod
     def _whole(layer: Layer, snapshot: Snapshot) -> bool:

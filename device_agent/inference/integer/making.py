@@ -169,11 +169,8 @@ class _OfWeight:
         self._gridding = Gridding(before.how, copy)
         self._lanes = copy.lanes
         self._parts = parts
-        masks = np.full(before.rows, _ALL, np.uint8)
-        for part, codes in parts:
-            masks[part.part.start : part.part.stop] = _ALL << (BYTE_BITS - codes.level) & _ALL
         lower = any(codes.level < codes.before.level for _, codes in parts)
-        self._masks = copy.lanes.per_row(masks) if lower else None
+        self._masks = _masks(before.rows, copy.lanes, parts) if lower else None
 
     def read(self, chunk: Chunk, out: NDArray[np.uint8]) -> None:
         """Those of a chunk, moved up to 8 bits, in the order of memory; padding gets zeros.
@@ -205,6 +202,16 @@ class _OfWeight:
         for codes, (of_part, of_chunk) in own:
             codes.add_low(of_part.start * shape[1], low[of_chunk].reshape(-1))
         return low
+
+
+def _masks(rows: int, lanes: Lanes, parts: Sequence[_Moved]) -> NDArray[np.uint8]:
+    """The bits that each row keeps, for each block of folded memory."""
+    masks = np.full(rows, _ALL, np.uint8)
+    for part, codes in parts:
+        masks[part.part.start : part.part.stop] = _ALL << (BYTE_BITS - codes.level) & _ALL
+    if (masks == masks[0]).all():
+        return np.full((lanes.shape[0], 1, 1), masks[0])
+    return lanes.per_row(masks)
 
 
 def _moved(parts: Sequence[ResidentPart], before: KernelWeight) -> list[_Moved] | None:

@@ -14,7 +14,7 @@ from device_agent.inference.integer.lanes import Laid
 from device_agent.inference.integer.regrid import Gridding, Regrid
 from device_agent.residency.bit_planes import BYTE_BITS, shift_up
 from device_agent.residency.code_steps import lift_codes
-from device_agent.residency.codes import CHUNK, ByteCodes, Shards
+from device_agent.residency.codes import CHUNK, ByteCodes, Movable, Shards
 
 _ROW_BYTES: Final = 8  # scale and offset
 
@@ -87,8 +87,8 @@ class KernelWeight:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class KernelCodes:
-    """A part's codes inside a kernel's weight; implements ``residency.codes.Movable``.
+class KernelCodes(Movable):
+    """A part's codes inside a kernel's weight; implements ``residency.codes.Codes``.
 
     Attributes:
         weight: Holds them.

@@ -105,7 +105,7 @@ def test_chunks_are_all_rows_in_order(lanes: Lanes) -> None:
 
 
 def test_requests_come_before_each_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
+    asked: list[None] = []
     monkeypatch.setattr(REQUESTS, "give_way", lambda: asked.append(None))
     left = Lanes.plain(2, 1_000_000).chunks()
     next(left)
