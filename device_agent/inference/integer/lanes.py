@@ -20,6 +20,7 @@ from device_agent.residency.courtesy import REQUESTS
 
 UNIT_BITS: Final = 7
 UNIT: Final = 1 << UNIT_BITS  # dithers lie in [0, UNIT)
+HALF: Final = 128  # what is added to codes of 8 bits, and to values, to make them unsigned
 FEWEST_DITHERED: Final = 16  # places of a row, for errors to cancel out
 _STEP: Final = 79  # times the place, modulo UNIT: visits every dither, and evenly, as 0.618 of UNIT
 _NEAREST: Final = UNIT // 2 - 1  # as a dither: rounds to nearest, halves down
@@ -43,6 +44,16 @@ class Chunk:
 
     blocks: slice
     rows: slice
+
+    def within(self, start: int, stop: int) -> tuple[slice, slice] | None:
+        """Some rows of the weight that are in here, counted from their first, and from this chunk's.
+
+        None where there are none.
+        """
+        begin, end = max(start, self.rows.start), min(stop, self.rows.stop)
+        if begin >= end:
+            return None
+        return slice(begin - start, end - start), slice(begin - self.rows.start, end - self.rows.start)
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,15 +131,6 @@ def _affine(parts: Sequence[ResidentPart]) -> Affine:
     return Affine(np.concatenate([one.scale for one in each]), np.concatenate([one.offset for one in each]))
 
 
-def _within(part: ResidentPart, chunk: Chunk) -> tuple[slice, slice] | None:
-    """A part's rows in a chunk: as rows of the part, and as rows of the chunk; None where there are none."""
-    start, stop = max(part.part.start, chunk.rows.start), min(part.part.stop, chunk.rows.stop)
-    if start >= stop:
-        return None
-    of_part, of_chunk = part.part.start, chunk.rows.start
-    return slice(start - of_part, stop - of_part), slice(start - of_chunk, stop - of_chunk)
-
-
 class _OfParts:
     """Codes of a tensor's parts, in any form."""
 
@@ -151,7 +142,7 @@ class _OfParts:
         """Those of a chunk, moved up to 8 bits, in the order of memory; padding gets zeros."""
         rows = np.empty((chunk.rows.stop - chunk.rows.start, self._lanes.places), np.uint8)
         for part, unsigned in self._parts:
-            own = _within(part, chunk)
+            own = chunk.within(part.part.start, part.part.stop)
             if own:
                 np.multiply(unsigned[own[0]], 1 << (BYTE_BITS - part.codes.level), out=rows[own[1]])
         self._lanes.write_rows(rows, out)
@@ -193,7 +184,9 @@ class _OfWeight:
         """What shards add: uint8 [rows of the chunk, places]; None where that is nothing."""
         shape = chunk.rows.stop - chunk.rows.start, self._lanes.places
         own = [
-            (codes, rows) for part, codes in self._parts if codes.shards and (rows := _within(part, chunk))
+            (codes, rows)
+            for part, codes in self._parts
+            if codes.shards and (rows := chunk.within(part.part.start, part.part.stop))
         ]
         if not own:
             return None

@@ -28,11 +28,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.rows import Affine
-from device_agent.inference.integer.lanes import UNIT, UNIT_BITS, Chunk, Laid, dither
+from device_agent.inference.integer.lanes import HALF, UNIT, UNIT_BITS, Chunk, Laid, dither
 from device_agent.inference.integer.slanted import Slanted, slant
 
 _FULL: Final = 8
-_HALF: Final = 128  # what is added to values to make them unsigned
 _GREATEST: Final = 255
 _FARTHEST: Final = 127.0  # of a shift, in steps of 8 bits, that bytes take
 _NEAR: Final = 2  # so far dither and make-up may move a value beyond its rounded shift
@@ -93,7 +92,7 @@ class Gridding:
         lanes, slanted = self._laid.lanes, self._how.slanted
         values = self._laid.memory[chunk.blocks]
         apart = [
-            (rows, slanted.codes(some, lanes.pick_rows(values, rows) ^ np.uint8(_HALF)))
+            (rows, slanted.codes(some, lanes.pick_rows(values, rows) ^ np.uint8(HALF)))
             for some, rows in slanted.within(chunk.rows, lanes.places)
         ]
         np.subtract(lanes.folded(values), self._lead[chunk.blocks], out=lanes.folded(out))
@@ -111,7 +110,7 @@ class Gridding:
         lanes, slanted = self._laid.lanes, self._how.slanted
         codes = self._laid.memory[chunk.blocks]
         apart = [
-            (rows, slanted.values(some, lanes.pick_rows(codes, rows)) ^ np.uint8(_HALF))
+            (rows, slanted.values(some, lanes.pick_rows(codes, rows)) ^ np.uint8(HALF))
             for some, rows in slanted.within(chunk.rows, lanes.places)
         ]
         folded = lanes.folded(codes)
@@ -121,8 +120,8 @@ class Gridding:
             np.add(codes, more, out=codes)
         if self._how.cut_at.size:
             at, some = self._cut(chunk)
-            above = self._how.lead[self._how.cut_at[some] // lanes.places] >= _HALF
-            codes.reshape(-1)[at] = np.where(above, _HALF - 1, _HALF)
+            above = self._how.lead[self._how.cut_at[some] // lanes.places] >= HALF
+            codes.reshape(-1)[at] = np.where(above, HALF - 1, HALF)
         for rows, values in apart:
             lanes.put_rows(codes, rows, values)
 
@@ -157,7 +156,7 @@ def fit(laid: Laid, levels: NDArray[np.uint8], affine: Affine, *, exact: bool) -
     lanes, drop = laid.lanes, _FULL - levels
     if exact:
         zeros = np.zeros(lanes.rows, np.uint8)
-        return Regrid(zeros + np.uint8(_HALF), zeros, _NO_PLACES, _NO_BYTES, Slanted.none())
+        return Regrid(zeros + np.uint8(HALF), zeros, _NO_PLACES, _NO_BYTES, Slanted.none())
     shift = _shift(affine)
     steps = shift * (1 << drop.astype(np.int64))
     far = ~(np.abs(steps) <= _FARTHEST)
@@ -181,7 +180,7 @@ def fit(laid: Laid, levels: NDArray[np.uint8], affine: Affine, *, exact: bool) -
     units[apart] = 0
     cut = np.flatnonzero((beyond != 0) & ~apart[rows])
     return Regrid(
-        lead=((units >> UNIT_BITS) + _HALF).astype(np.uint8),
+        lead=((units >> UNIT_BITS) + HALF).astype(np.uint8),
         rest=(units & (UNIT - 1)).astype(np.uint8),
         cut_at=near[cut].astype(np.int32),
         cut_codes=codes[cut].astype(np.uint8),

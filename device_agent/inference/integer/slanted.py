@@ -16,9 +16,8 @@ from typing import Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from device_agent.inference.integer.lanes import FEWEST_DITHERED, UNIT, UNIT_BITS, Laid, dither
+from device_agent.inference.integer.lanes import FEWEST_DITHERED, HALF, UNIT, UNIT_BITS, Laid, dither
 
-_HALF: Final = 128  # what is added to codes of 8 bits, and to values
 # The greatest ``slope * (codes + shift)``: with the dither it stays below 128 * 128.
 _REACH: Final = 16256
 _REACH_ROUNDED: Final = 16320
@@ -130,8 +129,8 @@ def slant(
         slope = _slopes(codes, drop[own], shift[own])
         if slope is None:
             return None
-        half = _HALF >> drop[own].astype(np.int32)
-        lift = np.rint(slope * shift[own]).astype(np.int32) - slope.astype(np.int32) * half + UNIT * _HALF
+        half = HALF >> drop[own].astype(np.int32)
+        lift = np.rint(slope * shift[own]).astype(np.int32) - slope.astype(np.int32) * half + UNIT * HALF
         # Of code 0; whatever codes a row has, it is within 16 bits, as their values are.
         intercept = lift.astype(np.int16)
         slopes.append(slope)
@@ -198,7 +197,7 @@ def _slopes(
     """The steepest that keep each row within int8; None where one would be below one half."""
     if not np.isfinite(shift).all():
         return None
-    unit, half = UNIT << drop.astype(np.int64), _HALF >> drop.astype(np.int64)
+    unit, half = UNIT << drop.astype(np.int64), HALF >> drop.astype(np.int64)
     top = codes.max(axis=1) - half + shift
     bottom = codes.min(axis=1) - half + shift
     reach = _REACH_ROUNDED if codes.shape[1] < FEWEST_DITHERED else _REACH

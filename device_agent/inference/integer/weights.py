@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_agent.inference.integer.engines.port import Engine
-from device_agent.inference.integer.lanes import Laid
 from device_agent.inference.integer.regrid import Gridding, Regrid
 from device_agent.residency.bit_planes import BYTE_BITS, shift_up
 from device_agent.residency.code_steps import lift_codes
@@ -58,24 +57,18 @@ class KernelWeight:
         height, width = (*self.shape[2:], 1, 1)[:2]
         return height, width
 
-    def laid(self) -> Laid:
-        """Its values where they lie, not to be changed."""
-        return self.engine.laid(self.packed)
-
     def codes(self, start: int, stop: int) -> NDArray[np.uint8]:
         """The codes of some rows, moved up to 8 bits: uint8 [rows, places]."""
-        laid = self.laid()
+        laid = self.engine.laid(self.packed)
         gridding = Gridding(self.how, laid)
         unsigned = np.empty((stop - start, laid.lanes.places), np.uint8)
         for chunk in laid.lanes.chunks():
-            begin, end = max(start, chunk.rows.start), min(stop, chunk.rows.stop)
-            if begin < end:
+            own = chunk.within(start, stop)
+            if own:
                 high = np.empty(laid.lanes.shape_of(chunk), np.uint8)
                 gridding.codes(chunk, high)
                 rows = laid.lanes.read_rows(high, chunk.rows.stop - chunk.rows.start)
-                unsigned[begin - start : end - start] = rows[
-                    begin - chunk.rows.start : end - chunk.rows.start
-                ]
+                unsigned[own[0]] = rows[own[1]]
         return unsigned
 
     def part_bytes(self, rows: int) -> int:
@@ -146,7 +139,7 @@ class MovedCodes:
 
     @property
     def size_bytes(self) -> int:
-        """Memory that they take: none beside the weight's."""
+        """Memory that they take: that of the weight which they are still in."""
         return self.before.size_bytes
 
     def unsigned(self) -> NDArray[np.uint8]:
